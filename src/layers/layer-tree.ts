@@ -1,0 +1,74 @@
+/**
+ * The tree that one layer unpacks to, in packed buffers: about 44 bytes and the name for each entry, so that millions of
+ * entries fit in memory and cross threads without a copy.
+ *
+ * Entries stand in breadth-first order: entry 0 is the root (its name is empty), the children of one directory are
+ * neighbours, sorted by the unsigned bytes of their names. Inodes come in three runs:
+ *
+ * 1. directories, in the order of their entries: directory `d` is inode `d`, the root is inode 0;
+ * 2. all inodes without content (links, devices, fifos, whiteouts, empty files), by their first entry;
+ * 3. regular files with content, by content (the order of `contents`), then by their first entry.
+ *
+ * Run 3 makes the inode numbers tell the order of the layer's contents.
+ */
+export type LayerTree = {
+  readonly entryCount: number;
+  readonly names: Uint8Array;
+  /** End of entry `i`'s name in `names`; it begins at the end of entry `i - 1`. */
+  readonly nameEnds: Uint32Array;
+  readonly entryInode: Uint32Array;
+
+  readonly inodeCount: number;
+  readonly directoryCount: number;
+  /** Entries `firstChild[d]` to `firstChild[d + 1] - 1` are the children of directory `d`; length `directoryCount + 1`. */
+  readonly firstChild: Uint32Array;
+
+  /** Per inode: index into `attributes`. */
+  readonly attribute: Uint32Array;
+  /** Each combination of mode, owner and xattrs once. */
+  readonly attributes: readonly InodeAttributes[];
+  /** Per inode, seconds since 1970 (whole numbers, never negative) and nanoseconds. */
+  readonly mtimeSeconds: Float64Array;
+  readonly mtimeNanoseconds: Uint32Array;
+  readonly linkCount: Uint32Array;
+  /**
+   * Per inode: regular file: index into the layer's contents, or `noContent` when it is empty; symbolic link: index into
+   * `targetEnds`; device: `rdev` as Linux `new_encode_dev` gives it; directory: 1 when it was not in the tar but only
+   * implied by a path below it, else 0; otherwise 0.
+   */
+  readonly payload: Uint32Array;
+
+  readonly targets: Uint8Array;
+  /** End of target `i` in `targets`. */
+  readonly targetEnds: Uint32Array;
+  /** Directories that the tar only implies; where this is not 0, the tree depends on the layers below. */
+  readonly impliedDirectoryCount: number;
+};
+
+/** Value of `LayerTree.payload` for an empty regular file. */
+export const noContent = 0xffff_ffff;
+
+export type InodeAttributes = {
+  /** File type and permission bits as in `st_mode`. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Sorted by the unsigned bytes of `name`. */
+  readonly xattrs: readonly Xattr[];
+};
+
+export type Xattr = {
+  /** Full name with its namespace, such as `security.capability`. */
+  readonly name: Uint8Array;
+  readonly value: Uint8Array;
+};
+
+export const fileType = {
+  mask: 0o170000,
+  fifo: 0o010000,
+  characterDevice: 0o020000,
+  directory: 0o040000,
+  blockDevice: 0o060000,
+  regular: 0o100000,
+  symbolicLink: 0o120000,
+} as const;
