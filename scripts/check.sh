@@ -1,0 +1,5 @@
+#!/bin/sh
+# Format, lint and types.
+set -eu
+biome check --error-on-warnings .
+tsc -p .

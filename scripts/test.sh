@@ -1,0 +1,7 @@
+#!/bin/sh
+# What `npm test` runs after the set-up: format and lint, types, then all tests, or those that the arguments name.
+set -eu
+
+scripts/check.sh
+[ $# -gt 0 ] || set -- 'src/**/*.test.ts' 'test/**/*.test.ts' 'bench/**/*.test.ts' 'scripts/**/*.test.ts'
+exec node --test --test-reporter=spec --test-concurrency=2 --test-timeout=600000 "$@"
