@@ -36,7 +36,7 @@ trap 'exit 130' INT TERM HUP
 mkdir -p "$partial"
 cp "$root/package.json" "$root/package-lock.json" "$partial/"
 # shellcheck disable=SC2086 # no argument at all when it is empty
-npm ci --prefix "$partial" $omit --no-audit --no-fund --no-update-notifier --loglevel=error >&2
+npm ci --prefix "$partial" $omit --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error >&2
 cp "$root/package-lock.json" "$partial/node_modules/.nodewarm-lock.json"
 if current; then exit 0; fi
 if [ -e "$modules" ]; then mv -T "$modules" "$partial/replaced"; fi
