@@ -20,5 +20,5 @@ export type CommandIo = {
  * Returns the exit code (0 when it returns nothing); throws `UsageError` for exit 2, any other error for exit 1.
  */
 export type Command = {
-  run(args: readonly string[], io: CommandIo): Promise<number | undefined | void>;
+  run(args: readonly string[], io: CommandIo): Promise<number> | Promise<void>;
 };

@@ -1,0 +1,118 @@
+import { z } from "zod";
+
+/** `apiVersion` of all objects of Nodewarm. */
+export const apiVersion = "nodewarm.io/v1alpha1";
+
+const durationPattern = /^(\d+(\.\d+)?(ms|s|m|h))+$/;
+const quantityPattern = /^[1-9]\d*(K|M|G|T|k|Ki|Mi|Gi|Ti)?$/;
+const dnsSubdomainPattern = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+const labelKeyPattern = /^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
+const labelValuePattern = /^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/;
+const localSourcePattern = /^(oci|oci-archive|docker-archive):/;
+
+const duration = z.string().regex(durationPattern, 'must be a duration such as "90s", "10m" or "1h30m"');
+const objectName = z
+  .string()
+  .max(253)
+  .regex(
+    dnsSubdomainPattern,
+    "must be lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit",
+  );
+const labelKey = z.string().regex(labelKeyPattern, "must be a label key such as example.com/pool");
+const labelValue = z
+  .string()
+  .regex(labelValuePattern, "must be a label value: at most 63 letters, digits, '-', '_' and '.'");
+
+const reference = z
+  .string()
+  .min(1, "must not be empty")
+  .max(4096)
+  .regex(/^[^\s\p{Cc}]*$/u, "must not contain spaces or control characters")
+  .refine((text) => !localSourcePattern.test(text), {
+    error: "must be a reference in a registry; give layouts and archives on the command line",
+  });
+
+const refresh = z
+  .union(
+    [z.literal("Never"), z.strictObject({ interval: duration.describe("Time between two looks at the registry.") })],
+    {
+      error: 'must be "Never" or {interval: DURATION}',
+    },
+  )
+  .default({ interval: "5m" })
+  .describe(
+    "How often the tag is resolved again; `Never`: only once. A reference with a digest is never resolved again.",
+  );
+
+const image = z.strictObject({
+  ref: reference.describe("The image, as in a pod: `nginx:1.29`, `registry.example/team/app@sha256:…`."),
+  refresh,
+  gate: z.boolean().default(false).describe("Whether a new node takes no workloads before this image is warm."),
+  priority: z
+    .int()
+    .min(-1000)
+    .max(1000)
+    .default(0)
+    .describe("Images with a higher number are made warm first; equal ones in the order of the list."),
+});
+
+const matchExpression = z
+  .strictObject({
+    key: labelKey.describe("Label key."),
+    operator: z.enum(["In", "NotIn", "Exists", "DoesNotExist"]).describe("How `values` are compared."),
+    values: z.array(labelValue).default([]).describe("Label values; for `In` and `NotIn` at least one, else none."),
+  })
+  .refine(({ operator, values }) => (operator === "In" || operator === "NotIn") === values.length > 0, {
+    path: ["values"],
+    error: "In and NotIn need at least one value, Exists and DoesNotExist take none",
+  });
+
+const spec = z.strictObject({
+  images: z.array(image).max(10_000).default([]).describe("The images to keep warm."),
+  nodeSelector: z
+    .strictObject({
+      matchLabels: z.record(labelKey, labelValue).default({}).describe("Labels that a node must have."),
+      matchExpressions: z.array(matchExpression).default([]).describe("Further conditions on the labels of a node."),
+    })
+    .default({ matchLabels: {}, matchExpressions: [] })
+    .describe("The nodes that this set is for; all when it is left out."),
+  gateTimeout: duration.default("10m").describe("How long a new node waits for gated images."),
+  onTimeout: z
+    .enum(["Open", "Closed"])
+    .default("Open")
+    .describe("What happens after `gateTimeout`: `Open` lets workloads in, `Closed` keeps them out."),
+  pullSecrets: z.array(objectName).default([]).describe("Names of pull secrets in Nodewarm's own namespace."),
+  parallelism: z.int().min(1).max(64).default(3).describe("Images that one node fetches at the same time."),
+  bandwidth: z
+    .string()
+    .regex(quantityPattern, 'must be bytes per second, such as "50M" or "64Mi"')
+    .optional()
+    .describe("Bytes per second that one node fetches at most; no bound when it is left out."),
+  disks: z.array(reference).default([]).describe("References of cache disks kept as artifacts in a registry."),
+  discover: z
+    .strictObject({
+      namespaces: z.array(objectName).min(1).describe("Namespaces whose workloads are looked at."),
+    })
+    .optional()
+    .describe("Adds the images that workloads of these namespaces use."),
+});
+
+/** Schema of an `ImageSet` document; unknown fields are errors. */
+export const imageSetSchema = z.strictObject({
+  apiVersion: z.literal(apiVersion, { error: `must be ${apiVersion}` }).describe(`\`${apiVersion}\``),
+  kind: z.literal("ImageSet", { error: "must be ImageSet" }).describe("`ImageSet`"),
+  metadata: z
+    .strictObject({
+      name: objectName.describe("Name of the set; the default line of a disk built from it."),
+      labels: z.record(labelKey, labelValue).default({}).describe("Labels of the object; not used by Nodewarm."),
+      annotations: z
+        .record(z.string(), z.string())
+        .default({})
+        .describe("Annotations of the object; not used by Nodewarm."),
+    })
+    .describe("As in every Kubernetes object."),
+  spec: spec.describe("What is wanted."),
+});
+
+/** A declared list of images with its policies, all defaults filled in. */
+export type ImageSet = z.output<typeof imageSetSchema>;

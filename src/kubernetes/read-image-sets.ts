@@ -1,0 +1,130 @@
+import { type Document, isMap, isNode, isScalar, LineCounter, parseAllDocuments } from "yaml";
+import type { z } from "zod";
+import { type ImageSet, imageSetSchema } from "./image-set.ts";
+import { KubernetesError } from "./kubernetes-error.ts";
+
+/** Larger files are refused unread. */
+const maxFileBytes = 8 << 20;
+/** So that one slip in a long file does not fill the screen. */
+const maxProblems = 20;
+
+type Path = readonly PropertyKey[];
+type Problem = { readonly offset: number; readonly field: string; readonly message: string };
+
+/**
+ * All `ImageSet` documents in the YAML (or JSON) `text`; empty documents are skipped.
+ * Throws `KubernetesError` with every problem found, each with file, line, column and field.
+ * `fileName` is only used in messages.
+ */
+export function readImageSets(text: string, fileName: string): readonly ImageSet[] {
+  if (Buffer.byteLength(text) > maxFileBytes) {
+    throw new KubernetesError(
+      "invalid-yaml",
+      `${fileName}: larger than ${maxFileBytes >> 20} MiB; split the image set`,
+    );
+  }
+  const lines = new LineCounter();
+  const parsed = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
+  const documents: Document[] = Array.isArray(parsed) ? parsed : [];
+  const at = (offset: number) => {
+    const { line, col } = lines.linePos(offset);
+    return `${fileName}:${line}:${col}`;
+  };
+  const broken = documents.flatMap((document) => document.errors);
+  if (broken.length > 0) {
+    const found = broken.map((error) => `${at(error.pos[0])}: ${error.message}`);
+    throw new KubernetesError("invalid-yaml", joinProblems(found));
+  }
+
+  const sets: ImageSet[] = [];
+  const problems: string[] = [];
+  for (const document of documents) {
+    if (document.contents === null || (isScalar(document.contents) && document.contents.value === null)) continue;
+    const result = imageSetSchema.safeParse(plainValue(document, at));
+    if (result.success) sets.push(result.data);
+    else {
+      const found = result.error.issues.flatMap((issue) => problemsOf(issue, document));
+      problems.push(
+        ...found.map(({ offset, field, message }) => `${at(offset)}: ${field === "" ? "" : `${field}: `}${message}`),
+      );
+    }
+  }
+  if (problems.length > 0) throw new KubernetesError("invalid-document", joinProblems(problems));
+  if (sets.length === 0) {
+    throw new KubernetesError(
+      "invalid-document",
+      `${fileName}: no ImageSet in it; see docs/image-set.md for the fields`,
+    );
+  }
+  return sets;
+}
+
+/** Aliases are bounded by the yaml library; it throws where they multiply too far. */
+function plainValue(document: Document, at: (offset: number) => string): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 100 });
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    throw new KubernetesError("invalid-yaml", `${at(offsetOf(document, []))}: ${message}`, { cause: error });
+  }
+}
+
+function joinProblems(problems: readonly string[]): string {
+  const shown = problems.slice(0, maxProblems);
+  const rest = problems.length - shown.length;
+  return rest > 0 ? `${shown.join("\n")}\n… and ${rest} more` : shown.join("\n");
+}
+
+function problemsOf(issue: z.core.$ZodIssue, document: Document): readonly Problem[] {
+  if (issue.code === "unrecognized_keys") {
+    return issue.keys.map((key) => problem(document, [...issue.path, key], "unknown field"));
+  }
+  if (issue.code === "invalid_key") {
+    return [problem(document, issue.path, issue.issues[0]?.message ?? "wrong key")];
+  }
+  if (issue.code === "invalid_type" && !document.hasIn(issue.path)) {
+    return [problem(document, issue.path, "is missing")];
+  }
+  if (issue.code === "invalid_type") return [problem(document, issue.path, `must be ${withArticle(issue.expected)}`)];
+  if (issue.code === "invalid_value" && issue.values.length > 1) {
+    return [problem(document, issue.path, `must be one of ${issue.values.map(String).join(", ")}`)];
+  }
+  return [problem(document, issue.path, issue.message)];
+}
+
+function withArticle(expected: string): string {
+  const names: Record<string, string> = {
+    object: "a mapping",
+    array: "a list",
+    record: "a mapping",
+    int: "a whole number",
+  };
+  return names[expected] ?? `a ${expected}`;
+}
+
+function problem(document: Document, path: Path, message: string): Problem {
+  return { offset: offsetOf(document, path), field: fieldName(path), message };
+}
+
+/** `spec.images[3].ref` */
+function fieldName(path: Path): string {
+  return path.reduce<string>((name, part) => {
+    if (typeof part === "number") return `${name}[${part}]`;
+    return name === "" ? String(part) : `${name}.${String(part)}`;
+  }, "");
+}
+
+/** Where `path` stands in the file: its key where it has one, else the nearest thing around it. */
+function offsetOf(document: Document, path: Path): number {
+  for (let length = path.length; length > 0; length -= 1) {
+    const parent = document.getIn(path.slice(0, length - 1), true);
+    const last = path[length - 1];
+    if (isMap(parent)) {
+      const pair = parent.items.find(({ key }) => (isScalar(key) ? key.value : key) === last);
+      if (pair !== undefined && isNode(pair.key) && pair.key.range) return pair.key.range[0];
+    }
+    const node = document.getIn(path.slice(0, length), true);
+    if (isNode(node) && node.range) return node.range[0];
+  }
+  return document.contents?.range?.[0] ?? document.range?.[0] ?? 0;
+}
