@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { parseReference } from "../oci/reference.ts";
 
 /** `apiVersion` of all objects of Nodewarm. */
 export const apiVersion = "nodewarm.io/v1alpha1";
@@ -23,14 +24,17 @@ const labelValue = z
   .string()
   .regex(labelValuePattern, "must be a label value: at most 63 letters, digits, '-', '_' and '.'");
 
-const reference = z
-  .string()
-  .min(1, "must not be empty")
-  .max(4096)
-  .regex(/^[^\s\p{Cc}]*$/u, "must not contain spaces or control characters")
-  .refine((text) => !localSourcePattern.test(text), {
-    error: "must be a reference in a registry; give layouts and archives on the command line",
-  });
+const reference = z.string().superRefine((text, context) => {
+  if (localSourcePattern.test(text)) {
+    context.addIssue("must be a reference in a registry; give layouts and archives on the command line");
+    return;
+  }
+  try {
+    parseReference(text);
+  } catch (error) {
+    context.addIssue(error instanceof Error ? error.message : String(error));
+  }
+});
 
 const refresh = z
   .union(

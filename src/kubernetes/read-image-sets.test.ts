@@ -110,7 +110,7 @@ const refusals: readonly (readonly [name: string, text: string, message: string]
   ],
   ["a wrong type", `${head}spec:\n  images: nginx\n`, "sets.yaml:5:3: spec.images: must be a list"],
   ["a ref that is no text", `${head}spec: {images: [{ref: 7}]}\n`, "spec.images[0].ref: must be a string"],
-  ["a ref with a space", `${head}spec: {images: [{ref: "a b"}]}\n`, "must not contain spaces"],
+  ["a ref with a space", `${head}spec: {images: [{ref: "a b"}]}\n`, "is no repository name"],
   ["a local source", `${head}spec: {images: [{ref: "oci:dir"}]}\n`, "give layouts and archives on the command line"],
   ["a wrong duration", `${head}spec: {gateTimeout: 5 minutes}\n`, "spec.gateTimeout: must be a duration"],
   ["a wrong refresh", `${head}spec: {images: [{ref: a, refresh: Always}]}\n`, '"Never" or {interval: DURATION}'],

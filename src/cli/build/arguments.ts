@@ -1,10 +1,12 @@
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import type { Platform } from "../../oci/descriptor.ts";
+import { parseImageArgument } from "../../oci/image-argument.ts";
+import { OciError } from "../../oci/oci-error.ts";
+import { formatPlatform, hostPlatform, parsePlatform, platformFileName } from "../../oci/platform.ts";
 import { closestWord } from "../closest-word.ts";
 import { UsageError } from "../usage-error.ts";
 import { parseLimits } from "./limits.ts";
-import { hostPlatform, parsePlatform, platformText } from "./platform.ts";
 
 /** How progress is shown: `auto` is bars on a terminal, plain lines elsewhere. */
 export type ProgressStyle = "auto" | "plain" | "none";
@@ -92,11 +94,13 @@ export function parseBuildArguments(
     throw new UsageError("-f - is given twice; standard input can be read once");
   }
 
-  const platforms = values.platform === undefined ? [hostPlatform()] : values.platform.map(parsePlatform);
+  for (const image of positionals) asUsage(() => parseImageArgument(image));
+
+  const platforms = values.platform === undefined ? [hostPlatform()] : values.platform.map(linuxPlatform);
   const repeated = platforms.find((platform, index) => {
-    return platforms.findIndex((other) => platformText(other) === platformText(platform)) !== index;
+    return platforms.findIndex((other) => formatPlatform(other) === formatPlatform(platform)) !== index;
   });
-  if (repeated) throw new UsageError(`--platform ${platformText(repeated)} is given twice`);
+  if (repeated) throw new UsageError(`--platform ${formatPlatform(repeated)} is given twice`);
   if (platforms.length > 1 && !output.includes("{platform}")) {
     throw new UsageError(
       `several platforms make several disks: -o must contain {platform}, as in "disk-{platform}.erofs"`,
@@ -146,6 +150,27 @@ export function checkLine(line: string): void {
       `--line ${JSON.stringify(line)}: use 1 to 253 letters, digits, ".", "_" and "-", beginning with a letter or digit`,
     );
   }
+}
+
+function linuxPlatform(text: string): Platform {
+  const platform = asUsage(() => parsePlatform(text));
+  if (platform.os !== "linux") throw new UsageError(`--platform "${text}": a disk holds linux images only`);
+  return platform;
+}
+
+/** What the lower layers refuse in an argument is wrong usage here. */
+function asUsage<Result>(parse: () => Result): Result {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof OciError) throw new UsageError(error.message, { cause: error });
+    throw error;
+  }
+}
+
+/** `path` with `{platform}` replaced, as in `disk-linux-arm64-v8.erofs`. */
+export function pathForPlatform(path: string, platform: Platform): string {
+  return path.replaceAll("{platform}", platformFileName(platform));
 }
 
 function checkHost(host: string): string {

@@ -1,0 +1,14 @@
+import { CodedError } from "../oci/coded-error.ts";
+
+export type CliErrorCode =
+  /** The command line cannot be carried out as it stands. */
+  | "usage"
+  /** A file that the command line names cannot be read. */
+  | "unreadable-file"
+  /** One or more images could not be looked up. */
+  | "unresolved-images"
+  /** One name stands for two different images. */
+  | "conflicting-names";
+
+/** What goes wrong in the commands themselves, not in the parts that they wire. */
+export class CliError extends CodedError<CliErrorCode> {}

@@ -1,0 +1,107 @@
+import type { BuildReport } from "../../disk/build/contract.ts";
+import type { Platform } from "../../oci/descriptor.ts";
+import type { ResolvedImage } from "../../oci/resolved-image.ts";
+import { type BuildArguments, parseBuildArguments, pathForPlatform } from "../build/arguments.ts";
+import { collectImages, type ImageList } from "../build/image-list.ts";
+import { checkOutputPath } from "../build/output-path.ts";
+import { closeImages, type OpenImage, openImages, resolveImages } from "../build/resolve-images.ts";
+import { type DiskReport, summary, withResolveSeconds } from "../build/summary.ts";
+import type { CommandIo } from "../command.ts";
+import { createProgress, type Progress } from "../progress/progress.ts";
+import { version } from "../version.ts";
+
+/** `nodewarm build`: from names of images to disks. */
+export async function run(args: readonly string[], io: CommandIo): Promise<number> {
+  const given = parseBuildArguments(args, io.env);
+  if (given === undefined) {
+    const { buildHelp } = await import("../build/help.ts");
+    io.stdout.write(buildHelp());
+    return 0;
+  }
+  for (const platform of given.platforms) await checkOutputPath(pathForPlatform(given.output, platform));
+  const list = await collectImages(given, io.stdin);
+  const progress = createProgress(given.progress, io.stderr, io.env);
+  try {
+    const reports = await buildDisks(given, list, progress, io);
+    progress.close();
+    io.stdout.write(
+      given.json ? `${JSON.stringify({ disks: reports }, undefined, 2)}\n` : reports.map(summary).join("\n"),
+    );
+    return 0;
+  } finally {
+    progress.close();
+  }
+}
+
+async function buildDisks(
+  given: BuildArguments,
+  list: ImageList,
+  progress: Progress,
+  io: CommandIo,
+): Promise<readonly DiskReport[]> {
+  const { openImageSource } = await import("../../oci/open-image.ts");
+  const images = await openImages(list.images, (argument) =>
+    openImageSource(argument, {
+      authFile: given.authFile,
+      plainHttp: given.plainHttp,
+      caFile: given.caFile,
+      hostsDirectory: given.hostsDirectory,
+      limits: given.limits,
+      env: io.env,
+    }),
+  );
+  try {
+    const reports: DiskReport[] = [];
+    for (const platform of given.platforms)
+      reports.push(await buildOne(given, list.line, platform, images, progress, io));
+    return reports;
+  } finally {
+    await closeImages(images);
+  }
+}
+
+async function buildOne(
+  given: BuildArguments,
+  line: string,
+  platform: Platform,
+  sources: readonly OpenImage[],
+  progress: Progress,
+  io: CommandIo,
+): Promise<DiskReport> {
+  const startedMs = performance.now();
+  progress.resolving(0, sources.length);
+  const images = await resolveImages(sources, platform, {
+    signal: io.signal,
+    onResolved: (done) => progress.resolving(done, sources.length),
+  });
+  const resolveSeconds = (performance.now() - startedMs) / 1000;
+
+  const output = pathForPlatform(given.output, platform);
+  progress.begin({ path: output, ...layerTotals(images) });
+  const { buildDisk } = await import("../../disk/build/build-disk.ts");
+  const report: BuildReport = await buildDisk({
+    images,
+    platform,
+    output,
+    blobs: given.blobs,
+    erofsCache: given.erofsCache,
+    from: given.from === undefined ? undefined : pathForPlatform(given.from, platform),
+    line,
+    sequence: given.sequence,
+    createdSeconds: given.createdSeconds,
+    limits: given.limits,
+    jobs: given.jobs,
+    builder: `nodewarm/${version()}`,
+    signal: io.signal,
+    onEvent: (event) => progress.event(event),
+  });
+  return withResolveSeconds(report, Math.round(resolveSeconds * 1000) / 1000);
+}
+
+/** Distinct layers and their compressed bytes. */
+function layerTotals(images: readonly ResolvedImage[]): { layers: number; bytes: number } {
+  const sizes = new Map(
+    images.flatMap(({ layers }) => layers.map(({ diffID, descriptor }) => [diffID, descriptor.size])),
+  );
+  return { layers: sizes.size, bytes: [...sizes.values()].reduce((sum, size) => sum + size, 0) };
+}
