@@ -20,6 +20,8 @@ export type ContainerdOptions = {
   readonly binaries: string;
   /** Tables of containerd's configuration (TOML, `version = 2`) beyond the folders and the socket. */
   readonly configuration?: string;
+  /** A folder of programs for the daemon, before those of PATH. */
+  readonly path?: string;
 };
 
 /** Debian's containerd, with the overlayfs snapshotter and nothing of CRI. */
@@ -34,7 +36,8 @@ export async function startContainerd(scope: Scope, options: ContainerdOptions):
   await writeFile(file, configurationOf(directory, address, options.configuration ?? ""));
   const program = join(options.binaries, "containerd");
   const ctrProgram = join(options.binaries, "ctr");
-  const env = { PATH: `${options.binaries}:${process.env.PATH}:/usr/sbin:/sbin`, NOTIFY_SOCKET: "" };
+  const folders = [...(options.path === undefined ? [] : [options.path]), options.binaries];
+  const env = { PATH: `${folders.join(":")}:${process.env.PATH}:/usr/sbin:/sbin`, NOTIFY_SOCKET: "" };
   const ctr = (...args: readonly string[]) => run(ctrProgram, ["-a", address, ...args], { env, timeoutMs: 300_000 });
   const daemon = await startDaemon(
     scope,
