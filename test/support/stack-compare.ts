@@ -1,0 +1,42 @@
+import { type Containerd, layerDirectories } from "./containerd.ts";
+import { mountedImage } from "./disk-maker.ts";
+import type { MadeImage } from "./image-maker.ts";
+import { mountOverlay } from "./mount.ts";
+import { compareTrees } from "./tree-compare.ts";
+
+export type StackRules = {
+  /** Also compare the merged tree with what overlayfs shows. */
+  readonly merged: boolean;
+};
+
+/**
+ * How an image on a mounted disk differs from what containerd made of it: each layer's tree from containerd's folder; the
+ * tree to run, and an overlay of the disk's own layer trees, from an overlay of containerd's folders.
+ */
+export async function compareImage(
+  containerd: Containerd,
+  mountPoint: string,
+  image: MadeImage,
+  rules: StackRules,
+): Promise<string[]> {
+  const unpacked = await layerDirectories(
+    containerd,
+    image.layers.map(({ diffID }) => diffID),
+  );
+  const onDisk = await mountedImage(mountPoint, image);
+  const differences: string[] = [];
+  const compare = (what: string, expected: string, actual: string): void => {
+    const found = compareTrees(expected, actual, { impliedDirectories: true });
+    differences.push(...found.map((line) => `${what}: ${line}`));
+  };
+  unpacked.forEach((folder, index) => {
+    compare(`layer ${index}`, folder, onDisk.layers[index] ?? "missing");
+  });
+  if (rules.merged && unpacked.length > 1) {
+    await using scope = new AsyncDisposableStack();
+    const shown = await mountOverlay(scope, unpacked);
+    compare("merged tree", shown, onDisk.tree);
+    compare("overlay of the disk's layers", shown, await mountOverlay(scope, onDisk.layers));
+  }
+  return differences;
+}
