@@ -26,7 +26,7 @@ The disk:
   -o, --output DISK           where to write it; appears when it is complete, an older one stays until then
       --from OLD_DISK         take layers from an older disk instead of fetching them; may be DISK itself
       --line NAME             name shared by disks that follow each other (default: the image set's name, or "default")
-      --sequence N            place in the line, the higher is newer (default: the newest image's date as a Unix time)
+      --sequence N            place in the line, the higher is newer (default: the disk's time in Unix seconds)
 
 Registries:
       --authfile FILE         credentials (default: $REGISTRY_AUTH_FILE, $DOCKER_CONFIG/config.json, ~/.docker/config.json)

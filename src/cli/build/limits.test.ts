@@ -24,6 +24,11 @@ test("values may carry decimal and binary suffixes", () => {
   assert.equal(value("1Ti"), 2 ** 40);
 });
 
+test("no seconds are a value, no bytes and no ratio are none", () => {
+  assert.deepEqual(parseLimits(["some-seconds=0"], table), { "some-seconds": 0 });
+  assert.throws(() => parseLimits(["some-ratio=0"], table), UsageError);
+});
+
 test("ratios may be broken numbers, all else is whole", () => {
   assert.deepEqual(parseLimits(["some-ratio=2.5", "some-seconds=90"], table), {
     "some-ratio": 2.5,

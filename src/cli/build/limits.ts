@@ -43,9 +43,11 @@ export function parseLimits(
 function parseValue(name: string, text: string, limit: Limit): number {
   const [, digits, suffix = ""] = /^(\d+(?:\.\d+)?)([KMGT]i?)?$/.exec(text) ?? [];
   const value = Number(digits) * factors[suffix];
+  // No retries and no waiting make sense; nothing else works at 0.
+  const zeroIsFine = limit.unit === "count" || limit.unit === "seconds";
   const whole = limit.unit === "ratio" || Number.isSafeInteger(value);
-  if (digits === undefined || !(value > 0) || value > Number.MAX_SAFE_INTEGER || !whole) {
-    const kind = limit.unit === "ratio" ? "a number above 0" : `a whole number of ${unitNames[limit.unit]} above 0`;
+  if (digits === undefined || !whole || value > Number.MAX_SAFE_INTEGER || (value === 0 && !zeroIsFine)) {
+    const kind = limit.unit === "ratio" ? "a number above 0" : `a whole number of ${unitNames[limit.unit]}`;
     throw new UsageError(
       `--limit "${name}=${text}": give ${kind}, with K, M, G, T (1000) or Ki, Mi, Gi, Ti (1024) if you like; ` +
         `the default is ${formatLimit(limit.default, limit.unit)}`,
