@@ -48,7 +48,7 @@ async function* packed(
 ): AsyncGenerator<Buffer> {
   const format = ["--format=posix", "--pax-option=delete=atime,delete=ctime", "--numeric-owner"];
   const args = [...format, "-C", directory, "-cf", "-", ...(await names())];
-  yield* stream("tar", args, { input: await input() });
+  yield* stream("tar", args, await input());
 }
 
 async function topNames(directory: string): Promise<string[]> {

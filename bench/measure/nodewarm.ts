@@ -1,0 +1,42 @@
+import { join } from "node:path";
+import { z } from "zod";
+import { dropPageCache, measureProgram, type ProgramUsage } from "./measured-run.ts";
+
+const whole = z.number().int().nonnegative();
+const diskReport = z.object({
+  path: z.string(),
+  id: z.string(),
+  sizeBytes: whole,
+  layers: whole,
+  entries: whole,
+  files: whole,
+  bytes: z.object({
+    fetched: whole,
+    reused: whole,
+    deduplicated: whole,
+    contents: whole,
+    blobs: whole,
+    layerImages: whole,
+    metadata: whole,
+  }),
+  seconds: z.object({ layers: z.number(), metadata: z.number(), sync: z.number(), total: z.number() }),
+});
+
+/** What `nodewarm build --json` says of a disk. */
+export type DiskReport = z.infer<typeof diskReport>;
+export type BuildRun = { readonly usage: ProgramUsage; readonly disk: DiskReport };
+
+const program = join(import.meta.dirname, "../../src/cli/main.ts");
+
+/** Builds a disk of the images from a registry on `host`, as a process of its own; the page cache is dropped before. */
+export async function measureBuild(
+  references: readonly string[],
+  options: { readonly output: string; readonly host: string; readonly more?: readonly string[] },
+): Promise<BuildRun> {
+  await dropPageCache();
+  const settings = ["-o", options.output, "--plain-http", options.host, "--json", "--progress", "none"];
+  const args = [program, "build", ...settings, ...(options.more ?? []), ...references];
+  const usage = await measureProgram(process.execPath, args);
+  const [disk] = z.object({ disks: z.array(diskReport).length(1) }).parse(JSON.parse(usage.stdout)).disks;
+  return { usage, disk };
+}
