@@ -11,6 +11,8 @@ export type DiskErrorCode =
   | "limit"
   /** The options of a build contradict each other or the images. */
   | "invalid-option"
+  /** An image contradicts itself, or is one that containerd refuses. */
+  | "invalid-image"
   /** The output is in use by another build, or is no place for a file. */
   | "output";
 

@@ -1,0 +1,93 @@
+import { blockBytes } from "../../filesystem/erofs/constants.ts";
+import { limitValues } from "../../oci/limit.ts";
+import { diskLimits } from "../limits.ts";
+import { planBlobs } from "./blob-plan.ts";
+import { ContentStore } from "./contents/content-store.ts";
+import type { BuildOptions, BuildReport } from "./contract.ts";
+import { distinctLayers } from "./layers/distinct-layers.ts";
+import { readLayers } from "./layers/read-layers.ts";
+import { OldDisk } from "./old-disk/old-disk.ts";
+import { PartialFile } from "./partial-file.ts";
+import { type DiskData, writeMetadata } from "./write-metadata.ts";
+
+/**
+ * Builds a disk. The file at `options.output` appears by rename when it is complete and durable; on any failure, and when the signal
+ * aborts, what was there stays and nothing else is left. Throws `DiskError`, `LayerError`, `OciError` or `ErofsError`.
+ */
+export async function buildDisk(options: BuildOptions): Promise<BuildReport> {
+  const start = performance.now();
+  const old = options.from === undefined ? undefined : await OldDisk.open(options.from, options.signal);
+  try {
+    const file = await PartialFile.create(options.output);
+    try {
+      return await buildInto(file, old, options, start);
+    } catch (error) {
+      await file.discard();
+      throw options.signal.aborted ? options.signal.reason : error;
+    }
+  } finally {
+    await old?.close();
+  }
+}
+
+async function buildInto(
+  file: PartialFile,
+  old: OldDisk | undefined,
+  options: BuildOptions,
+  start: number,
+): Promise<BuildReport> {
+  const seconds = (since: number): number => Math.round(performance.now() - since) / 1000;
+  options.onEvent?.({ type: "phase", phase: "layers" });
+  const data = await writeData(file, old, options);
+  const layersSeconds = seconds(start);
+
+  options.onEvent?.({ type: "phase", phase: "metadata" });
+  const metadataStart = performance.now();
+  const createdSeconds =
+    options.createdSeconds ??
+    options.images.reduce((newest, { createdSeconds }) => Math.max(newest, createdSeconds ?? 0), 0);
+  const created = {
+    seconds: createdSeconds,
+    text: new Date(createdSeconds * 1000).toISOString().replace(".000Z", "Z"),
+    sequence: options.sequence ?? createdSeconds,
+  };
+  const written = await writeMetadata(file, data, options, created);
+  const metadataSeconds = seconds(metadataStart);
+
+  options.onEvent?.({ type: "phase", phase: "sync" });
+  const syncStart = performance.now();
+  options.signal.throwIfAborted();
+  await file.commit();
+  return {
+    path: options.output,
+    id: written.id,
+    line: options.line,
+    sequence: created.sequence,
+    created: created.text,
+    platform: options.platform,
+    images: options.images.length,
+    layers: data.read.trees.size,
+    ...written.report,
+    seconds: { layers: layersSeconds, metadata: metadataSeconds, sync: seconds(syncStart), total: seconds(start) },
+  };
+}
+
+/** Blobs and contents. */
+async function writeData(file: PartialFile, old: OldDisk | undefined, options: BuildOptions): Promise<DiskData> {
+  const plan = planBlobs(options.images, options.blobs);
+  for (const { descriptor, bytes } of plan.documents) {
+    const place = plan.blobs.get(descriptor.digest);
+    if (place !== undefined) await file.write(bytes, place.firstBlock * blockBytes);
+  }
+  const contents = new ContentStore(file, plan.endBlock);
+  const read = await readLayers({
+    layers: distinctLayers(options.images),
+    options,
+    file,
+    contents,
+    plan,
+    old,
+    maximumEntries: limitValues(diskLimits, options.limits)["disk-entries"],
+  });
+  return { plan, contents, read };
+}

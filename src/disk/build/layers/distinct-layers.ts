@@ -1,0 +1,40 @@
+import { type Descriptor, type Digest, digestHex } from "../../../oci/descriptor.ts";
+import type { ResolvedImage } from "../../../oci/resolved-image.ts";
+
+/** One compressed form of a layer and where to get it. */
+export type LayerBlob = {
+  readonly descriptor: Descriptor;
+  readonly image: ResolvedImage;
+  /** Index of the layer in `image`. */
+  readonly index: number;
+};
+
+/** A layer that one or more images have; several compressed forms may unpack to it. */
+export type DistinctLayer = {
+  readonly diffID: Digest;
+  /** Ordered by digest; the first is the one that is read. */
+  readonly blobs: readonly LayerBlob[];
+};
+
+/** The layers of all images, each once, in the order in which their contents stand on the disk. */
+export function distinctLayers(images: readonly ResolvedImage[]): DistinctLayer[] {
+  const byDiffID = new Map<Digest, Map<Digest, LayerBlob>>();
+  for (const image of images)
+    image.layers.forEach(({ descriptor, diffID }, index) => {
+      const blobs = byDiffID.get(diffID) ?? new Map<Digest, LayerBlob>();
+      if (!blobs.has(descriptor.digest)) blobs.set(descriptor.digest, { descriptor, image, index });
+      byDiffID.set(diffID, blobs);
+    });
+  const byHex = (a: Digest, b: Digest): number => (digestHex(a) < digestHex(b) ? -1 : 1);
+  return [...byDiffID.keys()].sort(byHex).map((diffID) => ({
+    diffID,
+    blobs: [...(byDiffID.get(diffID) ?? new Map<Digest, LayerBlob>()).values()].sort((a, b) =>
+      byHex(a.descriptor.digest, b.descriptor.digest),
+    ),
+  }));
+}
+
+/** How errors and progress call an image. */
+export function imageLabel(image: ResolvedImage): string {
+  return image.names[0] ?? image.target.digest;
+}

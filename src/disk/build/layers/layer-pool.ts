@@ -1,0 +1,170 @@
+import { Worker } from "node:worker_threads";
+import { LayerError, type LayerErrorCode } from "../../../layers/layer-error.ts";
+import type { LayerResult } from "../../../layers/read-layer.ts";
+import type { ContentBatch } from "../contents/content-batch.ts";
+import { type FromWorker, inputAheadBytes, type LayerTask, type ToWorker } from "./worker-protocol.ts";
+
+/** Input is gathered into messages of this size: sockets give far smaller pieces. */
+const messageBytes = 256 << 10;
+
+/** One layer while it is read: batches of contents, then the result. */
+export interface RunningLayer {
+  /** The next batch, or `undefined` when there are no more. Throws what ended the layer. */
+  nextBatch(): Promise<ContentBatch | undefined>;
+  /** Gives a batch's buffer back. Without it the layer stops after a while. */
+  taken(batch: ContentBatch): void;
+  /** After the last batch. */
+  result(): LayerResult;
+}
+
+type Slot = { readonly worker: Worker; busy: boolean };
+
+/** Worker threads that read layers; each reads one at a time. */
+export class LayerPool {
+  readonly #slots: Slot[];
+  readonly #waiting: ((slot: Slot) => void)[] = [];
+
+  constructor(threads: number) {
+    this.#slots = Array.from({ length: threads }, () => ({
+      worker: new Worker(new URL("./layer-worker.ts", import.meta.url)),
+      busy: false,
+    }));
+  }
+
+  /** Begins to read a layer as soon as a thread is free, which it waits for. `onRead` gets compressed bytes so far. */
+  async start(
+    task: LayerTask,
+    input: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+    onRead: (bytes: number) => void,
+  ): Promise<RunningLayer> {
+    const slot = await this.#acquire();
+    return runLayer(slot.worker, task, input, signal, onRead, () => this.#release(slot));
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#slots.map(({ worker }) => worker.terminate()));
+  }
+
+  async #acquire(): Promise<Slot> {
+    const free = this.#slots.find(({ busy }) => !busy);
+    if (free === undefined) return new Promise((resolve) => this.#waiting.push(resolve));
+    free.busy = true;
+    return free;
+  }
+
+  #release(slot: Slot): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) slot.busy = false;
+    else next(slot);
+  }
+}
+
+function runLayer(
+  worker: Worker,
+  task: LayerTask,
+  input: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+  onRead: (bytes: number) => void,
+  release: () => void,
+): RunningLayer {
+  const batches: ContentBatch[] = [];
+  let result: LayerResult | undefined;
+  let failure: unknown;
+  let hasEnded = false;
+  let wake: (() => void) | undefined;
+  let inputAhead = 0;
+  let wakeFeed: (() => void) | undefined;
+  const post = (message: ToWorker, transfer: ArrayBuffer[] = []): void => worker.postMessage(message, transfer);
+
+  const end = (error?: unknown): void => {
+    if (hasEnded) return;
+    hasEnded = true;
+    failure = error;
+    worker.off("message", onMessage);
+    worker.off("error", end);
+    wake?.();
+    wakeFeed?.();
+    if (error === undefined) release();
+  };
+  const onMessage = (message: FromWorker): void => {
+    switch (message.type) {
+      case "batch":
+        batches.push(message.batch);
+        wake?.();
+        return;
+      case "pulled":
+        inputAhead -= message.bytes;
+        wakeFeed?.();
+        return;
+      case "result":
+        result = message.result;
+        end();
+        return;
+      case "error":
+        end(
+          message.code === undefined
+            ? new Error(message.message)
+            : new LayerError(message.code as LayerErrorCode, message.message),
+        );
+        return;
+    }
+  };
+  worker.on("message", onMessage);
+  worker.on("error", end);
+
+  const feed = async (): Promise<void> => {
+    let read = 0;
+    for await (const bytes of gathered(input)) {
+      signal.throwIfAborted();
+      if (hasEnded) return;
+      inputAhead += bytes.length;
+      read += bytes.length;
+      post({ type: "input", bytes }, [bytes.buffer]);
+      onRead(read);
+      while (inputAhead > inputAheadBytes && !hasEnded)
+        await new Promise<void>((resolve) => {
+          wakeFeed = resolve;
+        });
+    }
+    post({ type: "input-end" });
+  };
+  post({ type: "layer", task });
+  feed().catch(end);
+
+  return {
+    nextBatch: async () => {
+      while (batches.length === 0 && !hasEnded)
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      const batch = batches.shift();
+      if (batch === undefined && failure !== undefined) throw failure;
+      return batch;
+    },
+    taken: ({ data }) => post({ type: "taken", data }, [data.buffer]),
+    result: () => {
+      if (result === undefined) throw new Error("the layer has not ended");
+      return result;
+    },
+  };
+}
+
+/** The same bytes in pieces of `messageBytes` that nobody else holds. */
+async function* gathered(input: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array<ArrayBuffer>> {
+  let piece = new Uint8Array(messageBytes);
+  let used = 0;
+  for await (const bytes of input) {
+    for (let done = 0; done < bytes.length; ) {
+      const length = Math.min(bytes.length - done, messageBytes - used);
+      piece.set(bytes.subarray(done, done + length), used);
+      used += length;
+      done += length;
+      if (used < messageBytes) continue;
+      yield piece;
+      piece = new Uint8Array(messageBytes);
+      used = 0;
+    }
+  }
+  if (used > 0) yield piece.slice(0, used);
+}

@@ -1,0 +1,124 @@
+import { parentPort } from "node:worker_threads";
+import type { ContentSink } from "../../../layers/content.ts";
+import { layerLimits } from "../../../layers/limits.ts";
+import { readLayer } from "../../../layers/read-layer.ts";
+import { limitValues } from "../../../oci/limit.ts";
+import { BatchWriter } from "../contents/batch-writer.ts";
+import { batchBytes, batchKind } from "../contents/content-batch.ts";
+import { batchesAhead, type FromWorker, type LayerTask, type ToWorker } from "./worker-protocol.ts";
+
+// Reads layers, one after the other: input bytes come in as messages, contents and at last the tree go out.
+
+if (parentPort === null) throw new Error("runs only as a worker thread");
+const port = parentPort;
+
+const spareBuffers: Uint8Array<ArrayBuffer>[] = [];
+let batchesOut = 0;
+let wakeSink: (() => void) | undefined;
+
+const inputs: Uint8Array[] = [];
+let inputEnded = false;
+let wakeInput: (() => void) | undefined;
+
+function post(message: FromWorker, transfer: ArrayBuffer[] = []): void {
+  port.postMessage(message, transfer);
+}
+
+port.on("message", (message: ToWorker) => {
+  switch (message.type) {
+    case "layer":
+      void run(message.task);
+      return;
+    case "input":
+      inputs.push(message.bytes);
+      wakeInput?.();
+      return;
+    case "input-end":
+      inputEnded = true;
+      wakeInput?.();
+      return;
+    case "taken":
+      batchesOut--;
+      if (message.data.length === batchBytes) spareBuffers.push(message.data);
+      wakeSink?.();
+      return;
+  }
+});
+
+async function* input(): AsyncIterable<Uint8Array> {
+  for (;;) {
+    const bytes = inputs.shift();
+    if (bytes !== undefined) {
+      post({ type: "pulled", bytes: bytes.length });
+      yield bytes;
+    } else if (inputEnded) return;
+    else
+      await new Promise<void>((resolve) => {
+        wakeInput = resolve;
+      });
+  }
+}
+
+function batchingSink(): { readonly sink: ContentSink; readonly flush: () => void } {
+  const writer = new BatchWriter(
+    (batch) => {
+      batchesOut++;
+      post({ type: "batch", batch }, [batch.data.buffer]);
+    },
+    () => spareBuffers.pop() ?? new Uint8Array(batchBytes),
+  );
+  const sink: ContentSink = {
+    small: (digest, data) => writer.add(batchKind.small, data.length, digest, data),
+    beginLarge: (sizeBytes) => writer.add(batchKind.beginLarge, sizeBytes),
+    chunk: (digest, data) =>
+      data === undefined
+        ? writer.add(batchKind.hole, 0, digest)
+        : writer.add(batchKind.chunk, data.length, digest, data),
+    endLarge: (key, isNew) => writer.add(isNew ? batchKind.endLarge : batchKind.endRepeated, 0, key),
+    ready: async () => {
+      while (batchesOut >= batchesAhead)
+        await new Promise<void>((resolve) => {
+          wakeSink = resolve;
+        });
+    },
+  };
+  return { sink, flush: () => writer.flush() };
+}
+
+async function run(task: LayerTask): Promise<void> {
+  inputEnded = false;
+  inputs.length = 0;
+  const { sink, flush } = batchingSink();
+  try {
+    const result = await readLayer({
+      input: input(),
+      descriptor: task.descriptor,
+      diffID: task.diffID,
+      sink,
+      limits: limitValues(layerLimits, task.limits),
+      signal: new AbortController().signal,
+    });
+    flush();
+    const { tree } = result;
+    post({ type: "result", result }, [
+      ...new Set(
+        [
+          tree.names,
+          tree.nameEnds,
+          tree.entryInode,
+          tree.firstChild,
+          tree.attribute,
+          tree.mtimeSeconds,
+          tree.mtimeNanoseconds,
+          tree.linkCount,
+          tree.payload,
+          tree.targets,
+          tree.targetEnds,
+        ].map((array) => array.buffer as ArrayBuffer),
+      ),
+    ]);
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? String(error.code) : undefined;
+    post({ type: "error", code, message: error instanceof Error ? error.message : String(error) });
+  }
+}

@@ -1,0 +1,246 @@
+import { createHash } from "node:crypto";
+import { blockBytes } from "../../../filesystem/erofs/constants.ts";
+import { LayerError } from "../../../layers/layer-error.ts";
+import type { LayerTree } from "../../../layers/layer-tree.ts";
+import { fileType, noContent } from "../../../layers/layer-tree.ts";
+import type { Digest } from "../../../oci/descriptor.ts";
+import { DiskError } from "../../disk-error.ts";
+import type { BlobPlan } from "../blob-plan.ts";
+import type { ContentStore } from "../contents/content-store.ts";
+import type { BuildOptions } from "../contract.ts";
+import type { OldDisk } from "../old-disk/old-disk.ts";
+import type { PartialFile } from "../partial-file.ts";
+import { type DistinctLayer, imageLabel, type LayerBlob } from "./distinct-layers.ts";
+import { LayerPool, type RunningLayer } from "./layer-pool.ts";
+
+export type ReadLayers = {
+  /** Payloads of regular files are numbers of the content store. */
+  readonly trees: ReadonlyMap<Digest, LayerTree>;
+  readonly entries: number;
+  /** Bytes of all regular files of all trees. */
+  readonly fileBytes: number;
+  readonly fetchedBytes: number;
+  readonly reusedBytes: number;
+  readonly dropped: readonly { readonly what: string; readonly why: string; readonly count: number }[];
+};
+
+type Totals = { entries: number; fileBytes: number; fetchedBytes: number; reusedBytes: number };
+
+export type LayerReading = {
+  readonly layers: readonly DistinctLayer[];
+  readonly options: BuildOptions;
+  readonly file: PartialFile;
+  readonly contents: ContentStore;
+  readonly plan: BlobPlan;
+  readonly old: OldDisk | undefined;
+  readonly maximumEntries: number;
+};
+
+/**
+ * Reads every layer, several at once, and stores their contents in the order of `layers`. With blobs on the disk the compressed bytes
+ * go there as they pass.
+ */
+export async function readLayers(reading: LayerReading): Promise<ReadLayers> {
+  const { layers, options, old } = reading;
+  const fresh = layers.filter(({ diffID }) => old?.layer(diffID) === undefined);
+  const pool = new LayerPool(Math.min(options.jobs, fresh.length));
+  const stop = new AbortController();
+  const signal = AbortSignal.any([options.signal, stop.signal]);
+  const totals: Totals = { entries: 0, fileBytes: 0, fetchedBytes: 0, reusedBytes: 0 };
+  const trees = new Map<Digest, LayerTree>();
+  const dropped = new Map<string, { what: string; why: string; count: number }>();
+  try {
+    // Begun in order, so that the layer whose turn it is always has a thread.
+    const running = new Map(fresh.map((layer) => [layer.diffID, startLayer(reading, pool, layer, signal, totals)]));
+    for (const started of running.values()) started.catch(() => {});
+    for (const layer of layers) {
+      const started = running.get(layer.diffID);
+      const result =
+        started === undefined
+          ? await takeOldLayer(reading, layer, signal, totals)
+          : await takeLayer(reading, layer, await started, signal);
+      totals.entries += result.tree.entryCount;
+      totals.fileBytes += fileBytes(result.tree, reading.contents);
+      if (totals.entries > reading.maximumEntries)
+        throw new DiskError(
+          "limit",
+          `the layers have more than ${reading.maximumEntries} entries in all: build several disks, or raise --limit disk-entries=VALUE`,
+        );
+      trees.set(layer.diffID, result.tree);
+      for (const drop of result.dropped) {
+        const sum = dropped.get(`${drop.what}\n${drop.why}`) ?? { what: drop.what, why: drop.why, count: 0 };
+        sum.count += drop.count;
+        dropped.set(`${drop.what}\n${drop.why}`, sum);
+      }
+      running.delete(layer.diffID);
+      options.onEvent?.({ type: "layer-end", diffID: layer.diffID });
+    }
+    for (const layer of layers) await fetchOtherBlobs(reading, layer, signal, totals);
+    return { trees, ...totals, dropped: [...dropped.values()].sort((a, b) => (a.what < b.what ? -1 : 1)) };
+  } finally {
+    stop.abort();
+    await pool.close();
+  }
+}
+
+type TakenLayer = {
+  readonly tree: LayerTree;
+  readonly dropped: readonly { readonly what: string; readonly why: string; readonly count: number }[];
+};
+
+function startLayer(
+  reading: LayerReading,
+  pool: LayerPool,
+  layer: DistinctLayer,
+  signal: AbortSignal,
+  totals: Totals,
+): Promise<RunningLayer> {
+  const { options, plan, file } = reading;
+  const blob = layer.blobs[0];
+  const { descriptor, image } = blob;
+  const onEvent = options.onEvent;
+  let hasBegun = false;
+  let before = 0;
+  const input = storing(blob.image.openLayer(blob.index, { signal }), options.blobs ? plan : undefined, file, blob);
+  return pool.start({ descriptor, diffID: layer.diffID, limits: options.limits }, input, signal, (bytes) => {
+    if (!hasBegun) {
+      hasBegun = true;
+      onEvent?.({
+        type: "layer-start",
+        diffID: layer.diffID,
+        image: imageLabel(image),
+        sizeBytes: descriptor.size,
+        reused: false,
+      });
+    }
+    totals.fetchedBytes += bytes - before;
+    before = bytes;
+    onEvent?.({ type: "layer-progress", diffID: layer.diffID, bytes });
+  });
+}
+
+async function takeLayer(
+  { contents }: LayerReading,
+  layer: DistinctLayer,
+  running: RunningLayer,
+  signal: AbortSignal,
+): Promise<TakenLayer> {
+  contents.beginLayer();
+  try {
+    for (let batch = await running.nextBatch(); batch !== undefined; batch = await running.nextBatch()) {
+      signal.throwIfAborted();
+      await contents.take(batch);
+      running.taken(batch);
+    }
+  } catch (error) {
+    throw inLayer(error, layer);
+  }
+  const { tree, deadContents, dropped } = running.result();
+  numberContents(tree, await contents.endLayer(deadContents));
+  return { tree, dropped };
+}
+
+async function takeOldLayer(
+  { contents, options, old }: LayerReading,
+  layer: DistinctLayer,
+  signal: AbortSignal,
+  totals: Totals,
+): Promise<TakenLayer> {
+  const found = old?.layer(layer.diffID);
+  if (found === undefined) throw new Error(`layer ${layer.diffID} is not on the older disk`);
+  const { descriptor, image } = layer.blobs[0];
+  options.onEvent?.({
+    type: "layer-start",
+    diffID: layer.diffID,
+    image: imageLabel(image),
+    sizeBytes: descriptor.size,
+    reused: true,
+  });
+  contents.beginLayer();
+  const tree = await found.read(contents, signal);
+  numberContents(tree, await contents.endLayer(new Uint32Array(0)));
+  totals.reusedBytes += descriptor.size;
+  options.onEvent?.({ type: "layer-progress", diffID: layer.diffID, bytes: descriptor.size });
+  return { tree, dropped: [] };
+}
+
+/** Turns the layer's own numbers of contents into those of the store. */
+function numberContents(tree: LayerTree, numbers: Uint32Array): void {
+  for (let inode = tree.directoryCount; inode < tree.inodeCount; inode++)
+    if (isFileWithContent(tree, inode)) tree.payload[inode] = numbers[tree.payload[inode]];
+}
+
+function isFileWithContent(tree: LayerTree, inode: number): boolean {
+  const { mode } = tree.attributes[tree.attribute[inode]];
+  return (mode & fileType.mask) === fileType.regular && tree.payload[inode] !== noContent;
+}
+
+function fileBytes(tree: LayerTree, contents: ContentStore): number {
+  let sum = 0;
+  for (let inode = tree.directoryCount; inode < tree.inodeCount; inode++)
+    if (isFileWithContent(tree, inode)) sum += contents.sizeBytes(tree.payload[inode]);
+  return sum;
+}
+
+/** Names image and layer in what went wrong. */
+function inLayer(error: unknown, { diffID, blobs }: DistinctLayer): unknown {
+  if (!(error instanceof LayerError)) return error;
+  const { descriptor, image } = blobs[0];
+  return new LayerError(
+    error.code,
+    `image ${imageLabel(image)}, layer ${descriptor.digest} (diffID ${diffID}): ${error.message}`,
+    { cause: error },
+  );
+}
+
+/** Passes a layer's compressed bytes on; with a plan they are stored on the disk as well, but never beyond their place. */
+async function* storing(
+  input: AsyncIterable<Uint8Array>,
+  plan: BlobPlan | undefined,
+  file: PartialFile,
+  { descriptor }: LayerBlob,
+): AsyncIterable<Uint8Array> {
+  const place = plan?.blobs.get(descriptor.digest);
+  if (place === undefined) {
+    yield* input;
+    return;
+  }
+  let position = 0;
+  for await (const bytes of input) {
+    if (position + bytes.length <= place.sizeBytes) await file.write(bytes, place.firstBlock * blockBytes + position);
+    position += bytes.length;
+    yield bytes;
+  }
+}
+
+/** Stores the compressed forms that were not read: of layers of the older disk, and second forms of one layer. */
+async function fetchOtherBlobs(
+  { options, plan, file, old }: LayerReading,
+  layer: DistinctLayer,
+  signal: AbortSignal,
+  totals: Totals,
+): Promise<void> {
+  if (!options.blobs) return;
+  const isOld = old?.layer(layer.diffID) !== undefined;
+  for (const blob of layer.blobs.slice(isOld ? 0 : 1)) {
+    const place = plan.blobs.get(blob.descriptor.digest);
+    if (place === undefined) continue;
+    if ((await old?.copyBlob(blob.descriptor, file, place.firstBlock * blockBytes, signal)) === true) continue;
+    const hash = createHash("sha256");
+    let sizeBytes = 0;
+    for await (const bytes of storing(blob.image.openLayer(blob.index, { signal }), plan, file, blob)) {
+      hash.update(bytes);
+      sizeBytes += bytes.length;
+    }
+    totals.fetchedBytes += sizeBytes;
+    const digest = `sha256:${hash.digest("hex")}`;
+    if (digest !== blob.descriptor.digest || sizeBytes !== blob.descriptor.size)
+      throw inLayer(
+        new LayerError(
+          "digest-mismatch",
+          `the blob has digest ${digest} and ${sizeBytes} bytes, the manifest says ${blob.descriptor.size} bytes; the source is damaged or lies`,
+        ),
+        layer,
+      );
+  }
+}

@@ -1,0 +1,112 @@
+import { constants } from "node:fs";
+import { type FileHandle, open, rename, stat, unlink } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import koffi from "koffi";
+import type { RandomAccessOutput } from "../../filesystem/erofs/writer/output.ts";
+import { DiskError } from "../disk-error.ts";
+
+const lockExclusive = 2;
+const lockNonBlocking = 4;
+
+/** Data is sent to the disk in the background whenever this much has been written, so that the end need not wait for all of it. */
+const flushBytes = 128 << 20;
+
+/**
+ * The file in which a disk grows: `.<name>.nodewarm-partial` beside the path it will have, locked (`flock`) while in use. An
+ * unlocked one is left over from a build that was killed and is begun anew.
+ */
+export class PartialFile implements RandomAccessOutput {
+  readonly #handle: FileHandle;
+  readonly #path: string;
+  readonly #target: string;
+  #sinceFlush = 0;
+  #flushing: Promise<void> | undefined;
+
+  private constructor(handle: FileHandle, path: string, target: string) {
+    this.#handle = handle;
+    this.#path = path;
+    this.#target = target;
+  }
+
+  /** Throws `DiskError` when another build is writing the same disk. */
+  static async create(target: string): Promise<PartialFile> {
+    const path = join(dirname(target), `.${basename(target)}.nodewarm-partial`);
+    for (;;) {
+      const handle = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o644);
+      try {
+        if (!lock(handle.fd))
+          throw new DiskError(
+            "output",
+            `${target}: another build is writing it (${path} is locked); wait for it or choose another output`,
+          );
+        // A build that ended between open and lock has renamed or removed what was opened.
+        const [opened, named] = await Promise.all([handle.stat(), stat(path).catch(() => undefined)]);
+        if (named !== undefined && named.ino === opened.ino && named.dev === opened.dev) {
+          await handle.truncate(0);
+          return new PartialFile(handle, path, target);
+        }
+      } catch (error) {
+        await handle.close();
+        throw error;
+      }
+      await handle.close();
+    }
+  }
+
+  async write(bytes: Uint8Array, position: number): Promise<void> {
+    for (let done = 0; done < bytes.length; ) {
+      const { bytesWritten } = await this.#handle.write(bytes, done, bytes.length - done, position + done);
+      done += bytesWritten;
+    }
+    this.#sinceFlush += bytes.length;
+    if (this.#sinceFlush >= flushBytes && this.#flushing === undefined) {
+      this.#sinceFlush = 0;
+      this.#flushing = this.#handle.datasync().finally(() => {
+        this.#flushing = undefined;
+      });
+      // Seen again by `commit`, whose sync fails too.
+      this.#flushing.catch(() => {});
+    }
+  }
+
+  async read(bytes: Uint8Array, position: number): Promise<void> {
+    let done = 0;
+    while (done < bytes.length) {
+      const { bytesRead } = await this.#handle.read(bytes, done, bytes.length - done, position + done);
+      if (bytesRead === 0) break;
+      done += bytesRead;
+    }
+    bytes.fill(0, done);
+  }
+
+  async truncate(sizeBytes: number): Promise<void> {
+    await this.#handle.truncate(sizeBytes);
+  }
+
+  /** Makes the file durable and gives it its name. */
+  async commit(): Promise<void> {
+    await this.#flushing;
+    await this.#handle.sync();
+    await rename(this.#path, this.#target);
+    await this.#handle.close();
+    const directory = await open(dirname(this.#target), constants.O_RDONLY | constants.O_DIRECTORY);
+    try {
+      await directory.sync();
+    } finally {
+      await directory.close();
+    }
+  }
+
+  /** Removes the file. */
+  async discard(): Promise<void> {
+    await this.#flushing?.catch(() => {});
+    await unlink(this.#path).catch(() => {});
+    await this.#handle.close().catch(() => {});
+  }
+}
+
+/** Takes the lock without waiting; Node has no call for it. */
+function lock(fd: number): boolean {
+  const flock = koffi.load(null).func("int flock(int fd, int operation)");
+  return flock(fd, lockExclusive | lockNonBlocking) === 0;
+}

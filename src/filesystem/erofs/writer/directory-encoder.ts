@@ -1,0 +1,135 @@
+import { entryName, nameStart } from "../../names.ts";
+import type { Listing, TreeView } from "../../tree-view.ts";
+import { blockBytes, dirent as format } from "../constants.ts";
+
+/** A directory's entries in the order of their names, `.` and `..` among them; the arrays are used again. */
+export type DirectoryEntries = {
+  count: number;
+  readonly names: Uint8Array[];
+  readonly nids: number[];
+  readonly types: number[];
+};
+
+/** Where a directory's bytes are cut: whole blocks, then `tailBytes`. */
+export type DirectoryShape = { readonly fullBlocks: number; readonly tailBytes: number };
+
+const dotName = new Uint8Array([0x2e]);
+const dotDotName = new Uint8Array([0x2e, 0x2e]);
+
+export function createDirectoryEntries(): DirectoryEntries {
+  return { count: 0, names: [], nids: [], types: [] };
+}
+
+/** Whether entry `entry`'s name comes before `dots` dots. */
+function isBeforeDots(names: Uint8Array, start: number, end: number, dots: number): boolean {
+  for (let i = 0; i < dots; i++) {
+    if (start + i === end) return true;
+    if (names[start + i] !== 0x2e) return names[start + i] < 0x2e;
+  }
+  return false;
+}
+
+/** Adds up entries in blocks as `encodeDirectory` cuts them: an entry never crosses a block. */
+class ShapeCounter {
+  #full = 0;
+  #used = 0;
+
+  add(nameBytes: number): void {
+    const bytes = format.bytes + nameBytes;
+    if (this.#used + bytes > blockBytes) {
+      this.#full++;
+      this.#used = 0;
+    }
+    this.#used += bytes;
+  }
+
+  get shape(): DirectoryShape {
+    return { fullBlocks: this.#full, tailBytes: this.#used };
+  }
+}
+
+/** The shape of a directory with these names (in order, without dots), before any NID is known. */
+export function directoryShape(names: readonly Uint8Array[]): DirectoryShape {
+  const counter = new ShapeCounter();
+  let dots = 1;
+  for (const name of names) {
+    while (dots <= 2 && !isBeforeDots(name, 0, name.length, dots)) counter.add(dots++);
+    counter.add(name.length);
+  }
+  while (dots <= 2) counter.add(dots++);
+  return counter.shape;
+}
+
+/** As `directoryShape`, straight from a listing. */
+export function listingShape(view: TreeView, listing: Listing): DirectoryShape {
+  const counter = new ShapeCounter();
+  let dots = 1;
+  for (let i = 0; i < listing.count; i++) {
+    const { tree } = view.instances[listing.instance[i]];
+    const entry = listing.entry[i];
+    const start = nameStart(tree, entry);
+    const end = tree.nameEnds[entry];
+    while (dots <= 2 && !isBeforeDots(tree.names, start, end, dots)) counter.add(dots++);
+    counter.add(end - start);
+  }
+  while (dots <= 2) counter.add(dots++);
+  return counter.shape;
+}
+
+/** Fills `entries` from a listing; `reference` gives NID and dirent type of child `i`. */
+export function fillEntries(
+  entries: DirectoryEntries,
+  view: TreeView,
+  listing: Listing,
+  nidOf: (i: number) => number,
+  typeOf: (i: number) => number,
+  dots: { readonly nid: number; readonly parentNid: number; readonly type: number },
+): void {
+  entries.count = 0;
+  let next = 1;
+  const addDots = (): void => {
+    appendEntry(entries, next === 1 ? dotName : dotDotName, next === 1 ? dots.nid : dots.parentNid, dots.type);
+    next++;
+  };
+  for (let i = 0; i < listing.count; i++) {
+    const name = entryName(view.instances[listing.instance[i]].tree, listing.entry[i]);
+    while (next <= 2 && !isBeforeDots(name, 0, name.length, next)) addDots();
+    appendEntry(entries, name, nidOf(i), typeOf(i));
+  }
+  while (next <= 2) addDots();
+}
+
+function appendEntry(entries: DirectoryEntries, name: Uint8Array, nid: number, type: number): void {
+  const i = entries.count++;
+  entries.names[i] = name;
+  entries.nids[i] = nid;
+  entries.types[i] = type;
+}
+
+/** The directory's bytes: whole blocks (each padded with zeros), then the tail. Linux `fs/erofs/dir.c`. */
+export function encodeDirectory(entries: DirectoryEntries, shape: DirectoryShape): Uint8Array {
+  const bytes = new Uint8Array(shape.fullBlocks * blockBytes + shape.tailBytes);
+  const view = new DataView(bytes.buffer);
+  let first = 0;
+  let block = 0;
+  while (first < entries.count) {
+    let end = first;
+    let used = 0;
+    while (end < entries.count && used + format.bytes + entries.names[end].length <= blockBytes) {
+      used += format.bytes + entries.names[end].length;
+      end++;
+    }
+    let nameOffset = (end - first) * format.bytes;
+    for (let i = first; i < end; i++) {
+      const at = block + (i - first) * format.bytes;
+      view.setUint32(at + format.nid, entries.nids[i], true);
+      view.setUint16(at + format.nameOffset, nameOffset, true);
+      bytes[at + format.fileType] = entries.types[i];
+      bytes.set(entries.names[i], block + nameOffset);
+      nameOffset += entries.names[i].length;
+    }
+    first = end;
+    block += blockBytes;
+  }
+  return bytes;
+}
