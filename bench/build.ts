@@ -4,11 +4,11 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { startRegistry } from "../test/support/registry.ts";
 import { countDiskTrees } from "./measure/disk-trees.ts";
-import { type FromRow, measureFrom } from "./measure/from-row.ts";
+import { measureFrom } from "./measure/from-row.ts";
 import { describeMachine } from "./measure/machine.ts";
 import { type MkfsSizes, measureMkfs } from "./measure/mkfs-erofs.ts";
 import { findPullProgram } from "./measure/pull.ts";
-import { renderReport, type SetFacts } from "./measure/report.ts";
+import { type BenchReport, renderReport } from "./measure/report.ts";
 import { measureLayerImages, type SizeRow, sizeRow } from "./measure/size-row.ts";
 import { type Bench, measureSpeed, type SpeedRow } from "./measure/speed-row.ts";
 import type { TreeCounts } from "./measure/targets.ts";
@@ -46,6 +46,10 @@ type Options = {
   readonly json: string | undefined;
 };
 
+type GrowingReport = {
+  -readonly [Key in keyof BenchReport]: BenchReport[Key] extends readonly (infer Row)[] ? Row[] : BenchReport[Key];
+};
+
 async function main(): Promise<void> {
   const options = readOptions();
   const cache = openBenchCache();
@@ -60,34 +64,23 @@ async function main(): Promise<void> {
   const machine = await describeMachine(cache.work);
   const registry = await startRegistry({ directory: cache.registry });
   const work = await mkdtemp(join(cache.work, "run-"));
-  const report = {
+  const report: GrowingReport = {
     machine,
     containerd: program.version,
-    sets: [] as SetFacts[],
-    setRows: [] as SpeedRow[],
-    imageRows: [] as SpeedRow[],
-    sizeRows: [] as SizeRow[],
-    fromRows: [] as FromRow[],
+    sets: [],
+    setRows: [],
+    imageRows: [],
+    sizeRows: [],
+    fromRows: [],
   };
   try {
     const bench: Bench = { host: registry.directHost, work, program };
     for (const set of sets) {
-      const { images, changed, ...facts } = set;
-      report.sets.push({ ...facts, imageCount: images.length });
-      const { row, size } = await measureSet(bench, set, options);
-      report.setRows.push(row);
-      report.sizeRows.push(size);
-      if (images.length > 1 && set.entries < manyEntries) {
-        for (const image of images.slice(0, options.images)) {
-          note(image.name);
-          const runs = { runs: options.runs, pullRuns: options.pull ? options.runs : 0 };
-          report.imageRows.push(await measureSpeed(bench, image.name, [image.name], runs));
-        }
-      }
-      if (changed !== undefined && options.extras) {
-        note(`${set.name} --from`);
-        const from = { runs: options.runs, storage: cache.registry };
-        report.fromRows.push(await measureFrom(bench, set, changed, from));
+      try {
+        await measureAll(bench, set, options, report, cache.registry);
+      } catch (error) {
+        process.exitCode = 1;
+        note(`${set.name} failed: ${error instanceof Error ? error.stack : error}`);
       }
       if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(report, undefined, 2)}\n`);
     }
@@ -96,6 +89,32 @@ async function main(): Promise<void> {
     await registry.stop();
   }
   process.stdout.write(renderReport(report));
+}
+
+/** Adds everything about a set to `report`, row by row. */
+async function measureAll(
+  bench: Bench,
+  set: ImageSet,
+  options: Options,
+  report: GrowingReport,
+  storage: string,
+): Promise<void> {
+  const { images, changed, ...facts } = set;
+  report.sets.push({ ...facts, imageCount: images.length });
+  const { row, size } = await measureSet(bench, set, options);
+  report.setRows.push(row);
+  report.sizeRows.push(size);
+  if (images.length > 1 && set.entries < manyEntries) {
+    for (const image of images.slice(0, options.images)) {
+      note(image.name);
+      const runs = { runs: options.runs, pullRuns: options.pull ? options.runs : 0 };
+      report.imageRows.push(await measureSpeed(bench, image.name, [image.name], runs));
+    }
+  }
+  if (changed !== undefined && options.extras) {
+    note(`${set.name} --from`);
+    report.fromRows.push(await measureFrom(bench, set, changed, { runs: options.runs, storage }));
+  }
 }
 
 async function measureSet(bench: Bench, set: ImageSet, options: Options): Promise<{ row: SpeedRow; size: SizeRow }> {

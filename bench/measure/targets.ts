@@ -24,7 +24,7 @@ export function allowedMetadata(trees: TreeCounts): number {
 
 /** Bytes of contents that a disk may have, for distinct contents whose rounded sizes add up to `distinctContentBytes`. */
 export function allowedContents(distinctContentBytes: number): number {
-  return distinctContentBytes * 1.005;
+  return (distinctContentBytes * 1005) / 1000;
 }
 
 /** Bytes that layer images may add, for layer trees with `blocks` blocks of contents. */
