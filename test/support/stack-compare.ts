@@ -25,12 +25,12 @@ export async function compareImage(
   );
   const onDisk = await mountedImage(mountPoint, image);
   const differences: string[] = [];
-  const compare = (what: string, expected: string, actual: string): void => {
-    const found = compareTrees(expected, actual, { impliedDirectories: true });
+  const compare = (what: string, expected: string, actual: string, bottomLayer = false): void => {
+    const found = compareTrees(expected, actual, { impliedDirectories: true, bottomLayer });
     differences.push(...found.map((line) => `${what}: ${line}`));
   };
   unpacked.forEach((folder, index) => {
-    compare(`layer ${index}`, folder, onDisk.layers[index] ?? "missing");
+    compare(`layer ${index}`, folder, onDisk.layers[index] ?? "missing", index === 0);
   });
   if (rules.merged && unpacked.length > 1) {
     await using scope = new AsyncDisposableStack();

@@ -1,0 +1,87 @@
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import { type Containerd, importImages, startDebianContainerd } from "../support/containerd.ts";
+import { buildTestDisk, mountedImage, mountSound } from "../support/disk-maker.ts";
+import { addLayer, type MadeImage, type MadeLayer, makeImage } from "../support/image-maker.ts";
+import { cachedPages } from "../support/page-cache.ts";
+import { needs } from "../support/privileges.ts";
+import { run } from "../support/processes.ts";
+import { seededRandom } from "../support/random.ts";
+import { randomLayer } from "../support/random-layer.ts";
+import { compareImage } from "../support/stack-compare.ts";
+import { file, tar } from "../support/tar-maker.ts";
+import { temporaryDirectory } from "../support/temporary.ts";
+
+/** The tree that a container runs on is what overlayfs would show of the layers that containerd unpacks. */
+
+const skip = needs("containerd", "losetup", "fsck.erofs");
+
+const seed = Number(process.env.SEED ?? 1);
+const stackCount = Number(process.env.STACKS ?? 60);
+
+test(`random stacks of layers are merged as overlayfs does it (SEED=${seed})`, { skip }, async () => {
+  await using scope = new AsyncDisposableStack();
+  const work = await temporaryDirectory(scope, "mrg");
+  const layout = join(work, "layout");
+  const random = seededRandom(seed);
+  const pool: MadeLayer[] = [];
+  for (let index = 0; index < stackCount; index++) {
+    pool.push(await addLayer(layout, { tar: randomLayer(random), compression: "none" }));
+  }
+  const containerd = await startDebianContainerd(scope);
+  const accepted: MadeImage[] = [];
+  let refused = 0;
+  for (let index = 0; index < stackCount; index++) {
+    const layers = Array.from({ length: 2 + random(4) }, () => pool[random(pool.length)] as MadeLayer);
+    const image = await makeImage(layout, { layers });
+    const words = await refusal(containerd, layout, image);
+    if (words === undefined) {
+      accepted.push(image);
+      continue;
+    }
+    refused++;
+    const build = buildTestDisk(work, layout, [image]);
+    await assert.rejects(build, `stack ${index}: containerd refuses it, the build does not: ${words}`);
+  }
+  assert.ok(accepted.length > stackCount / 3, `containerd refused ${refused} of ${stackCount} stacks`);
+  const disk = await buildTestDisk(work, layout, accepted);
+  const mountPoint = await mountSound(scope, disk.path);
+  for (const [index, image] of accepted.entries()) {
+    const differences = await compareImage(containerd, mountPoint, image, { merged: true });
+    assert.deepEqual(differences, [], `stack ${index}: ${image.layers.map(({ diffID }) => diffID).join(" ")}`);
+  }
+});
+
+test("a file of a shared base that was read through one image is cached for another", {
+  skip: skip || needs("fincore"),
+}, async () => {
+  await using scope = new AsyncDisposableStack();
+  const work = await temporaryDirectory(scope, "pgc");
+  const layout = join(work, "layout");
+  const base = await addLayer(layout, { tar: tar(file("lib/big", Buffer.alloc(1 << 20, "base"))) });
+  const images = await Promise.all(
+    ["one", "two"].map((name) => makeImage(layout, { layers: [base, { tar: tar(file(name, name)) }] })),
+  );
+  const disk = await buildTestDisk(work, layout, images);
+  const mountPoint = await mountSound(scope, disk.path);
+  const [first, second] = await Promise.all(images.map((image) => mountedImage(mountPoint, image)));
+  assert.ok(first && second);
+  assert.notEqual(first.tree, second.tree);
+  const [read, other] = [join(first.tree, "lib/big"), join(second.tree, "lib/big")];
+
+  await writeFile("/proc/sys/vm/drop_caches", "1");
+  assert.equal(await cachedPages(other), 0);
+  await run("cat", [read]);
+  assert.equal(await cachedPages(other), 256);
+});
+
+/** Why containerd refuses an image; `undefined` when it does not. */
+async function refusal(containerd: Containerd, layout: string, image: MadeImage): Promise<string | undefined> {
+  const name = `example.com/stack/image:${image.manifest.digest.slice("sha256:".length)}`;
+  return importImages(containerd, layout, [{ name, manifest: image.manifest }]).then(
+    () => undefined,
+    (error: Error) => error.message,
+  );
+}

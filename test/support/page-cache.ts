@@ -1,0 +1,6 @@
+import { run } from "./processes.ts";
+
+/** Pages of a file that are in the page cache, in 4 KiB, as `fincore` of util-linux tells. */
+export async function cachedPages(path: string): Promise<number> {
+  return Number((await run("fincore", ["--noheadings", "--output", "PAGES", path])).trim());
+}
