@@ -23,10 +23,12 @@ export type CheckOptions = {
   readonly profile?: Profile;
   /** Scope of a directory; default: all one tree. */
   readonly scopeOf?: (place: Place) => Scope;
-  /** Called for each inode when a tree that is not borrowing first has it, after its own checks. */
-  readonly onInode?: (inode: Inode, place: Place) => void | Promise<void>;
+  /** Called for each inode when a tree that is not borrowing first has it, after its own checks; `tree` is the tree's root. */
+  readonly onInode?: (inode: Inode, place: Place, tree: Place) => void | Promise<void>;
   /** Called when a whole tree of scope `own` has been walked. */
   readonly onTreeEnd?: (root: Place) => void | Promise<void>;
+  /** Inodes, directories and link targets must end here; default: the end of the image. */
+  readonly metadataEndBlock?: number;
   readonly problems?: ProblemList;
   readonly signal?: AbortSignal;
 };
@@ -66,6 +68,7 @@ class Check {
   readonly #ownTrees: Pending[] = [];
   readonly #borrowingTrees: Pending[] = [];
   inodeCount = 0;
+  #tree = rootPlace;
   #lowestNid = Number.POSITIVE_INFINITY;
 
   constructor(image: ErofsImage, options: CheckOptions, problems: ProblemList) {
@@ -93,6 +96,7 @@ class Check {
   }
 
   async #walkTree(root: Pending, scope: Scope): Promise<void> {
+    this.#tree = root.place;
     const links = new PagedCounts();
     const stack: Pending[] = [root];
     for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
@@ -182,7 +186,7 @@ class Check {
       left = countBase + inode.linkCount;
       links.set(nid, left - 1);
       if (known === 0) await this.#meet(inode, place, scope);
-      else await this.#options.onInode?.(inode, place);
+      else await this.#options.onInode?.(inode, place, this.#tree);
     } else {
       links.set(nid, left - 1);
     }
@@ -198,11 +202,12 @@ class Check {
     const context: InodeContext = {
       profile: this.#profile,
       opaqueAllowed: scope === "own" || this.#profile === "layer-image",
+      metadataEndBlock: this.#options.metadataEndBlock ?? this.#image.superblock.blockCount,
     };
     await checkInode(this.#image, inode, context, this.#claimed, (message) =>
       this.#problems.add(showPlace(place), message),
     );
-    if (scope !== "borrowing") await this.#options.onInode?.(inode, place);
+    if (scope !== "borrowing") await this.#options.onInode?.(inode, place, this.#tree);
   }
 }
 

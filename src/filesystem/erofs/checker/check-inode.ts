@@ -9,6 +9,7 @@ import type { Profile } from "./profile.ts";
 export type InodeContext = {
   readonly profile: Profile;
   readonly opaqueAllowed: boolean;
+  readonly metadataEndBlock: number;
 };
 
 type Report = (message: string) => void;
@@ -30,10 +31,13 @@ export async function checkInode(
 ): Promise<void> {
   if (direntTypeOfMode(inode.mode) === 0) report(`mode 0${inode.mode.toString(8)} has no known file type`);
   if (!claimed.claim(inode.position, inode.headerBytes + inode.xattrBytes)) report("shares bytes with other metadata");
+  if (inode.position + inode.headerBytes + inode.xattrBytes > context.metadataEndBlock * blockBytes) {
+    report("the inode lies outside of the metadata area");
+  }
   if (context.profile !== "any") checkForm(inode, context.profile, report);
   await checkXattrs(image, inode, context, report);
   if (inode.layout === dataLayout.chunkBased) await checkChunks(image, inode, claimed, report);
-  else await checkFlat(image, inode, claimed, report);
+  else await checkFlat(image, inode, context, claimed, report);
   if (isSymbolicLink(inode)) {
     const target = await image.linkTarget(inode);
     if (target.includes(0)) report("the link target has a zero byte");
@@ -87,7 +91,13 @@ function checkOpaque(xattr: Xattr, inode: Inode, context: InodeContext, report: 
     report(`has the xattr ${opaqueName} with a value other than y`);
 }
 
-async function checkFlat(image: ErofsImage, inode: Inode, claimed: ClaimedBytes, report: Report): Promise<void> {
+async function checkFlat(
+  image: ErofsImage,
+  inode: Inode,
+  context: InodeContext,
+  claimed: ClaimedBytes,
+  report: Report,
+): Promise<void> {
   if (inode.sizeBytes === 0) return;
   const lastBlock = Math.ceil(inode.sizeBytes / blockBytes) - 1;
   const wholeBytes = inode.layout === dataLayout.flatInline ? lastBlock * blockBytes : inode.sizeBytes;
@@ -98,6 +108,10 @@ async function checkFlat(image: ErofsImage, inode: Inode, claimed: ClaimedBytes,
     const blocks = Math.ceil(wholeBytes / blockBytes);
     if (inode.union + blocks > image.superblock.blockCount) report("the last block lies outside of the image");
     if (inode.union === 0) report("data begins in the superblock's block");
+    const { metadataBlock } = image.superblock;
+    if (isMetadata && (inode.union < metadataBlock || inode.union + blocks > context.metadataEndBlock)) {
+      report("its data lies outside of the metadata area");
+    }
     if (isMetadata && extent.position !== undefined && !claimed.claim(extent.position, blocks * blockBytes)) {
       report("its data shares bytes with other metadata");
     }
