@@ -10,8 +10,13 @@ export function findProgram(name: string): string | undefined {
   return folders.map((folder) => join(folder, name)).find((path) => existsSync(path));
 }
 
+/** `skip` for a test that runs these programs. */
+export function needsProgram(...programs: readonly string[]): string | false {
+  const missing = programs.filter((name) => findProgram(name) === undefined);
+  return missing.length > 0 && `needs ${missing.join(", ")}`;
+}
+
 /** `skip` for a test that runs these programs as root. */
 export function needs(...programs: readonly string[]): string | false {
-  const missing = programs.filter((name) => findProgram(name) === undefined);
-  return needsRoot || (missing.length > 0 && `needs ${missing.join(", ")}`);
+  return needsRoot || needsProgram(...programs);
 }
