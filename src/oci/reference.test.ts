@@ -85,7 +85,7 @@ describe("parseReference", () => {
     {
       host: fc.oneof(
         fc.stringMatching(/^[a-zA-Z0-9]{1,8}(-[a-z0-9]{1,4})?\.[a-z]{2,6}(:[0-9]{1,5})?$/),
-        fc.stringMatching(/^\[[0-9a-f:]{1,20}\](:[0-9]{1,5})?$/),
+        fc.stringMatching(/^\[[0-9a-f]{0,4}:[0-9a-f:]{0,16}\](:[0-9]{1,5})?$/),
         fc.constantFrom("localhost", "localhost:5000"),
       ),
       repository: fc.array(component, { minLength: 1, maxLength: 5 }).map((parts) => parts.join("/")),

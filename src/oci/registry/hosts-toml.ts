@@ -1,0 +1,205 @@
+import { readdir, readFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { parse, type TomlTable, type TomlValue } from "smol-toml";
+import { causeText, OciError } from "../oci-error.ts";
+import { type Endpoint, plainTls, type TlsSettings } from "./endpoint.ts";
+
+/**
+ * The servers for `host` that containerd's registry configuration in `directory` names, mirrors first, the registry itself
+ * last; `undefined` when it says nothing of this host. Looks at `HOST_PORT_/`, `HOST:PORT/` and `_default/`, as containerd
+ * does (its docs/hosts.md). Throws `OciError` (invalid-configuration) naming the file and key.
+ */
+export async function configuredEndpoints(
+  directory: string,
+  host: string,
+  fallback: readonly Endpoint[],
+): Promise<readonly Endpoint[] | undefined> {
+  for (const name of hostDirectories(host)) {
+    const folder = join(directory, name);
+    const files = await readdir(folder).catch(() => undefined);
+    if (files === undefined) continue;
+    if (!files.includes("hosts.toml")) return withCertificateFiles(folder, files, fallback);
+    const file = join(folder, "hosts.toml");
+    return parseHosts(file, await readText(file), host, fallback);
+  }
+  return undefined;
+}
+
+function hostDirectories(host: string): string[] {
+  const withPort = /^(.+):(\d+)$/.exec(host);
+  return [...(withPort ? [`${withPort[1]}_${withPort[2]}_`] : []), host, "_default"];
+}
+
+async function parseHosts(
+  file: string,
+  text: string,
+  host: string,
+  fallback: readonly Endpoint[],
+): Promise<Endpoint[]> {
+  let document: TomlTable;
+  try {
+    document = parse(text);
+  } catch (error) {
+    throw new OciError("invalid-configuration", `${file} is not valid TOML: ${causeText(error)}`);
+  }
+  const hosts = new Table(file, "", document).tables("host");
+  const endpoints: Endpoint[] = [];
+  for (const [url, table] of hosts) endpoints.push(await parseEndpoint(table, url, host));
+  const server = new Table(file, "", document);
+  const address = server.text("server");
+  if (address !== undefined) endpoints.push(await parseEndpoint(server, address, host));
+  else endpoints.push(...fallback);
+  return endpoints;
+}
+
+async function parseEndpoint(table: Table, address: string, host: string): Promise<Endpoint> {
+  let url: URL;
+  try {
+    url = new URL(/^https?:\/\//.test(address) ? address : `https://${address}`);
+  } catch {
+    throw table.refusal(`"${address}" is no URL`);
+  }
+  if (url.username !== "" || url.password !== "" || url.search !== "") {
+    throw table.refusal("the URL of a server must not have a user, a password or a query");
+  }
+  // Users write docker.io and mean the server of Docker Hub.
+  const origin = url.host === "docker.io" ? `${url.protocol}//registry-1.docker.io` : url.origin;
+  const path = url.pathname.replace(/\/+$/, "");
+  const keepPath = (table.flag("override_path") ?? false) || path.endsWith("/v2");
+  const capabilities = table.texts("capabilities");
+  for (const each of capabilities) {
+    if (!["pull", "resolve", "push", "referrers"].includes(each)) throw table.refusal(`unknown capability "${each}"`);
+  }
+  const isRegistry = new URL(origin).host === (host === "docker.io" ? "registry-1.docker.io" : host);
+  return {
+    origin,
+    apiPath: keepPath ? path : `${path}/v2`,
+    resolves: capabilities.length === 0 || capabilities.includes("resolve"),
+    pulls: capabilities.length === 0 || capabilities.includes("pull"),
+    headers: Object.fromEntries([...table.table("header")].map(([name, values]) => [name.toLowerCase(), values])),
+    tls: {
+      authorities: await Promise.all(table.texts("ca").map((path) => table.readFile(path))),
+      client: await clientCertificates(table),
+      skipVerify: table.flag("skip_verify") ?? false,
+    },
+    namespace: isRegistry ? undefined : host,
+  };
+}
+
+/** `client` is a file with certificate and key, a list of such, or a list of pairs of files. */
+async function clientCertificates(table: Table): Promise<TlsSettings["client"]> {
+  const pairs = table.pairs("client");
+  return Promise.all(
+    pairs.map(async ([certificate, key = certificate]) => ({
+      certificate: await table.readFile(certificate),
+      key: await table.readFile(key === "" ? certificate : key),
+    })),
+  );
+}
+
+/** Docker's form without hosts.toml: `*.crt` are authorities, `*.cert` and `*.key` a client certificate. */
+async function withCertificateFiles(
+  folder: string,
+  files: readonly string[],
+  endpoints: readonly Endpoint[],
+): Promise<readonly Endpoint[]> {
+  const read = (name: string) => readText(join(folder, name));
+  const sorted = [...files].sort();
+  const authorities = await Promise.all(sorted.filter((name) => name.endsWith(".crt")).map(read));
+  const client = await Promise.all(
+    sorted
+      .filter((name) => name.endsWith(".cert"))
+      .map(async (name) => ({ certificate: await read(name), key: await read(name.replace(/cert$/, "key")) })),
+  );
+  return endpoints.map((endpoint) => ({ ...endpoint, tls: { ...plainTls, authorities, client } }));
+}
+
+async function readText(file: string): Promise<string> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    throw new OciError("invalid-configuration", `Cannot read ${file}: ${causeText(error)}`, { cause: error });
+  }
+}
+
+/** A table of the file, with errors that name the place. */
+class Table {
+  readonly #file: string;
+  readonly #name: string;
+  readonly #values: TomlTable;
+
+  constructor(file: string, name: string, values: TomlTable) {
+    this.#file = file;
+    this.#name = name;
+    this.#values = values;
+  }
+
+  refusal(reason: string): OciError {
+    const place = this.#name === "" ? "" : ` in ${this.#name}`;
+    return new OciError("invalid-configuration", `${this.#file}${place}: ${reason}`);
+  }
+
+  text(key: string): string | undefined {
+    const value = this.#values[key];
+    if (value !== undefined && typeof value !== "string") throw this.refusal(`"${key}" must be a text`);
+    return value;
+  }
+
+  flag(key: string): boolean | undefined {
+    const value = this.#values[key];
+    if (value !== undefined && typeof value !== "boolean") throw this.refusal(`"${key}" must be true or false`);
+    return value;
+  }
+
+  texts(key: string): string[] {
+    return this.#textList(key, this.#values[key]);
+  }
+
+  pairs(key: string): [string, string?][] {
+    const value = this.#values[key];
+    if (!Array.isArray(value)) return this.texts(key).map((each) => [each]);
+    return value.map((each) => {
+      const [first, second, ...rest] = this.#textList(key, each);
+      if (first === undefined || rest.length > 0) throw this.refusal(`"${key}" must hold files or pairs of files`);
+      return second === undefined ? [first] : [first, second];
+    });
+  }
+
+  /** The tables below `key`, in the order of the file. */
+  *tables(key: string): Generator<[string, Table]> {
+    for (const [name, value] of Object.entries(this.#tableValue(key, this.#values[key]))) {
+      const place = `[${key}."${name}"]`;
+      yield [name, new Table(this.#file, place, this.#tableValue(place, value))];
+    }
+  }
+
+  *table(key: string): Generator<[string, string[]]> {
+    for (const [name, value] of Object.entries(this.#tableValue(key, this.#values[key]))) {
+      yield [name, this.#textList(`${key}.${name}`, value)];
+    }
+  }
+
+  /** A file whose path may be relative to the folder of hosts.toml. */
+  readFile(path: string): Promise<string> {
+    return readText(resolve(dirname(this.#file), path));
+  }
+
+  #tableValue(key: string, value: TomlValue | undefined): TomlTable {
+    if (value === undefined) return {};
+    if (!isTable(value)) throw this.refusal(`"${key}" must be a table`);
+    return value;
+  }
+
+  #textList(key: string, value: TomlValue | undefined): string[] {
+    if (value === undefined) return [];
+    const list = Array.isArray(value) ? value : [value];
+    return list.map((each) => {
+      if (typeof each !== "string") throw this.refusal(`"${key}" must be a text or a list of texts`);
+      return each;
+    });
+  }
+}
+
+function isTable(value: TomlValue): value is TomlTable {
+  return typeof value === "object" && !Array.isArray(value) && !(value instanceof Date);
+}
