@@ -1,7 +1,7 @@
-import { fileType, type LayerTree } from "../layers/layer-tree.ts";
+import { fileType, type LayerTree, type Xattr } from "../layers/layer-tree.ts";
 import { ErofsError } from "./erofs/erofs-error.ts";
 import { type DirectoryAttributes, directoryAttributes, type LayerInstance } from "./layer-instance.ts";
-import { entryName, findChild, isDirectoryEntry, linkTarget } from "./names.ts";
+import { compareNames, entryName, findChild, isDirectoryEntry, linkTarget } from "./names.ts";
 import { isOverlayXattr } from "./whiteouts.ts";
 
 /** Links followed before a path counts as absent; as `fs.RootPath` of containerd/continuity does. */
@@ -19,7 +19,10 @@ export function instantiate(tree: LayerTree, below: readonly LayerInstance[]): L
   const visit = (directory: number, path: readonly Uint8Array[]): void => {
     if (directory !== 0 && tree.payload[directory] === 1) {
       const attributes = attributesBelow(path, below);
-      if (attributes !== undefined) implied.set(directory, attributes);
+      // The layer's own opaque mark stays.
+      const own = tree.attributes[tree.attribute[directory]].xattrs;
+      if (attributes !== undefined)
+        implied.set(directory, { ...attributes, xattrs: [...attributes.xattrs, ...own].sort(byName) });
     }
     for (let entry = tree.firstChild[directory]; entry < tree.firstChild[directory + 1]; entry++)
       if (isDirectoryEntry(tree, entry)) visit(tree.entryInode[entry], [...path, entryName(tree, entry)]);
@@ -27,6 +30,8 @@ export function instantiate(tree: LayerTree, below: readonly LayerInstance[]): L
   visit(0, []);
   return { tree, implied };
 }
+
+const byName = (a: Xattr, b: Xattr): number => compareNames(a.name, 0, a.name.length, b.name, 0, b.name.length);
 
 function attributesBelow(
   path: readonly Uint8Array[],

@@ -42,7 +42,7 @@ export type LayerReading = {
  */
 export async function readLayers(reading: LayerReading): Promise<ReadLayers> {
   const { layers, options, old } = reading;
-  const fresh = layers.filter(({ diffID }) => old?.layer(diffID) === undefined);
+  const fresh = layers.filter(({ diffID }) => old?.has(diffID) !== true);
   const pool = new LayerPool(Math.min(options.jobs, fresh.length));
   const stop = new AbortController();
   const signal = AbortSignal.any([options.signal, stop.signal]);
@@ -146,8 +146,7 @@ async function takeOldLayer(
   signal: AbortSignal,
   totals: Totals,
 ): Promise<TakenLayer> {
-  const found = old?.layer(layer.diffID);
-  if (found === undefined) throw new Error(`layer ${layer.diffID} is not on the older disk`);
+  if (old === undefined) throw new Error("there is no older disk");
   const { descriptor, image } = layer.blobs[0];
   options.onEvent?.({
     type: "layer-start",
@@ -157,7 +156,7 @@ async function takeOldLayer(
     reused: true,
   });
   contents.beginLayer();
-  const tree = await found.read(contents, signal);
+  const tree = await old.readLayer(layer.diffID, contents, signal);
   numberContents(tree, await contents.endLayer(new Uint32Array(0)));
   totals.reusedBytes += descriptor.size;
   options.onEvent?.({ type: "layer-progress", diffID: layer.diffID, bytes: descriptor.size });
@@ -221,7 +220,7 @@ async function fetchOtherBlobs(
   totals: Totals,
 ): Promise<void> {
   if (!options.blobs) return;
-  const isOld = old?.layer(layer.diffID) !== undefined;
+  const isOld = old?.has(layer.diffID) === true;
   for (const blob of layer.blobs.slice(isOld ? 0 : 1)) {
     const place = plan.blobs.get(blob.descriptor.digest);
     if (place === undefined) continue;

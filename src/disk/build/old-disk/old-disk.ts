@@ -1,29 +1,100 @@
+import { createHash, hash } from "node:crypto";
+import { blockBytes } from "../../../filesystem/erofs/constants.ts";
+import { chunkBytes } from "../../../layers/content.ts";
 import type { LayerTree } from "../../../layers/layer-tree.ts";
-import type { Descriptor, Digest } from "../../../oci/descriptor.ts";
+import { type Descriptor, type Digest, digestHex } from "../../../oci/descriptor.ts";
+import { DiskError } from "../../disk-error.ts";
+import type { DiskIndex } from "../../reader/disk-index.ts";
+import { DiskReader } from "../../reader/disk-reader.ts";
+import { areaKind } from "../../reader/files-table.ts";
+import { readLayerTree } from "../../reader/layer-tree-reader.ts";
 import type { ContentStore } from "../contents/content-store.ts";
 import type { PartialFile } from "../partial-file.ts";
+import { storeOldContents } from "./old-contents.ts";
+import { withImpliedDirectories } from "./restore-implied.ts";
 
-/** A layer of the older disk. */
-export interface OldLayer {
-  /** Its tree; stores those of its contents that the new disk lacks, each checked against its digest. */
-  read(contents: ContentStore, signal: AbortSignal): Promise<LayerTree>;
+type IndexLayer = DiskIndex["images"][number]["layers"][number];
+
+/**
+ * The disk that `--from` names. Nothing of it is used unchecked: the metadata against its digests when it is opened, contents and
+ * blobs when they are read.
+ */
+export class OldDisk {
+  readonly #disk: DiskReader;
+  readonly #layers: ReadonlyMap<string, IndexLayer>;
+
+  private constructor(disk: DiskReader) {
+    this.#disk = disk;
+    this.#layers = new Map(
+      disk.index.images.flatMap(({ layers }) => layers.map((layer): [string, IndexLayer] => [layer.diffID, layer])),
+    );
+  }
+
+  /** Throws `DiskError` or `ErofsError` when `path` is no disk, has an unknown format version, or is damaged. */
+  static async open(path: string, signal: AbortSignal): Promise<OldDisk> {
+    const disk = await DiskReader.openPath(path);
+    try {
+      await checkMetadata(disk, signal);
+      return new OldDisk(disk);
+    } catch (error) {
+      await disk.close();
+      throw error;
+    }
+  }
+
+  has(diffID: Digest): boolean {
+    return this.#layers.has(diffID);
+  }
+
+  /**
+   * The tree of a layer that the disk has, as the layer's tar gives it. Stores those of its contents that `contents` lacks; payloads
+   * of its files number the contents in the layer's order.
+   */
+  async readLayer(diffID: Digest, contents: ContentStore, signal: AbortSignal): Promise<LayerTree> {
+    const layer = this.#layers.get(diffID);
+    if (layer === undefined) throw new Error(`layer ${diffID} is not on the older disk`);
+    const stored = await readLayerTree(this.#disk, layer.tree, { signal });
+    await storeOldContents(this.#disk, stored.contents, contents, signal);
+    return withImpliedDirectories(stored.tree, layer.impliedDirectories ?? []);
+  }
+
+  /** Copies a blob to `position` of `file`; false when the disk lacks it, or has other bytes. */
+  async copyBlob(descriptor: Descriptor, file: PartialFile, position: number, signal: AbortSignal): Promise<boolean> {
+    const isThere = await this.#disk.lookup(`blobs/sha256/${digestHex(descriptor.digest)}`).catch(() => undefined);
+    if (isThere === undefined || isThere.sizeBytes !== descriptor.size) return false;
+    const digest = createHash("sha256");
+    const buffer = new Uint8Array(Math.min(chunkBytes, descriptor.size));
+    for (let done = 0; done < descriptor.size; done += buffer.length) {
+      signal.throwIfAborted();
+      const piece = buffer.subarray(0, Math.min(buffer.length, descriptor.size - done));
+      await this.#disk.source.read(isThere.union * blockBytes + done, piece);
+      digest.update(piece);
+      await file.write(piece, position + done);
+    }
+    return `sha256:${digest.digest("hex")}` === descriptor.digest;
+  }
+
+  close(): Promise<void> {
+    return this.#disk.close();
+  }
 }
 
-/** The disk that `--from` names. */
-export class OldDisk {
-  static async open(_path: string, _signal: AbortSignal): Promise<OldDisk> {
-    return new OldDisk();
+/** Compares every byte of inodes and directories with its digest. */
+async function checkMetadata(disk: DiskReader, signal: AbortSignal): Promise<void> {
+  const { files } = disk;
+  const buffer = new Uint8Array(chunkBytes);
+  for (let i = 0; i < files.areaCount; i++) {
+    const area = files.area(i);
+    if (area.kind !== areaKind.metadata) continue;
+    for (let block = 0, chunk = area.firstChunk; block < area.blockCount; block += chunkBytes / blockBytes, chunk++) {
+      signal.throwIfAborted();
+      const piece = buffer.subarray(0, Math.min(chunkBytes, (area.blockCount - block) * blockBytes));
+      await disk.readBlocks(area.firstBlock + block, piece);
+      if (!hash("sha256", piece, "buffer").equals(files.chunkDigest(chunk)))
+        throw new DiskError(
+          "corrupt",
+          `${disk.source.name}: the metadata at block ${area.firstBlock + block} is not what its digest says; build without --from`,
+        );
+    }
   }
-  layer(_diffID: Digest): OldLayer | undefined {
-    return undefined;
-  }
-  async copyBlob(
-    _descriptor: Descriptor,
-    _file: PartialFile,
-    _position: number,
-    _signal: AbortSignal,
-  ): Promise<boolean> {
-    return false;
-  }
-  async close(): Promise<void> {}
 }

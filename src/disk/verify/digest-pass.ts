@@ -1,0 +1,118 @@
+import { hash } from "node:crypto";
+import type { ByteSource } from "../../filesystem/byte-source.ts";
+import type { ProblemList } from "../../filesystem/erofs/checker/problem-list.ts";
+import type { Unit } from "./coverage.ts";
+
+/** Bytes that a digest is taken without: they read as `fill`. */
+export type Patch = { readonly position: number; readonly length: number; readonly fill: number };
+
+export type DigestPassOptions = {
+  readonly patches: readonly Patch[];
+  /** Sees each unit with its bytes after they were compared; `data` is only valid during the call. */
+  readonly onUnit: (unit: Unit, data: Buffer) => void;
+  /** The end of the image in bytes; units beyond it are problems. */
+  readonly endBytes: number;
+  readonly onBytes?: (bytes: number) => void;
+  readonly signal?: AbortSignal;
+};
+
+const batchBytes = 4 << 20;
+const maxUnitBytes = 1 << 20;
+
+type Batch = { readonly units: readonly Unit[]; readonly position: number; readonly length: number };
+
+/**
+ * Reads each unit once and reports those whose bytes differ from their digest, and padding that is not zero. While one batch
+ * is hashed the next is being read.
+ */
+export async function checkDigests(
+  source: ByteSource,
+  units: Iterable<Unit>,
+  problems: ProblemList,
+  options: DigestPassOptions,
+): Promise<void> {
+  const buffers = [
+    Buffer.allocUnsafeSlow(batchBytes + maxUnitBytes),
+    Buffer.allocUnsafeSlow(batchBytes + maxUnitBytes),
+  ];
+  const all = batches(units, problems, options.endBytes)[Symbol.iterator]();
+  let turn = 0;
+  const readNext = () => {
+    const { value: batch, done } = all.next();
+    if (done) return undefined;
+    const bytes = buffers[turn++ % 2].subarray(0, batch.length);
+    const reading = source.read(batch.position, bytes);
+    // Awaited later; a failure must not count as unhandled until then.
+    reading.catch(() => {});
+    return { batch, bytes, reading };
+  };
+  let current = readNext();
+  while (current !== undefined) {
+    options.signal?.throwIfAborted();
+    await current.reading;
+    const next = readNext();
+    for (const unit of current.batch.units) {
+      const start = unit.position - current.batch.position;
+      checkUnit(unit, current.bytes.subarray(start, start + unit.paddedLength), problems, options);
+    }
+    options.onBytes?.(current.batch.length);
+    if (problems.isFull) {
+      await next?.reading.catch(() => {});
+      return;
+    }
+    current = next;
+  }
+}
+
+function checkUnit(unit: Unit, bytes: Buffer, problems: ProblemList, options: DigestPassOptions): void {
+  const data = bytes.subarray(0, unit.length);
+  const patched = applyPatches(unit, data, options.patches);
+  if (!hash("sha256", patched, "buffer").equals(unit.digest)) {
+    const what = unit.kind === undefined ? "file content" : "area";
+    problems.add(
+      `bytes ${unit.position} to ${unit.position + unit.length - 1}`,
+      `the ${what} is not what its digest says`,
+    );
+  }
+  for (let i = unit.length; i < bytes.length; i++) {
+    if (bytes[i] === 0) continue;
+    problems.add(`byte ${unit.position + i}`, "the padding behind a file content is not zero");
+    break;
+  }
+  options.onUnit(unit, data);
+}
+
+function applyPatches(unit: Unit, data: Buffer, patches: readonly Patch[]): Buffer {
+  const end = unit.position + unit.length;
+  const hit = patches.filter((patch) => patch.position < end && patch.position + patch.length > unit.position);
+  if (hit.length === 0) return data;
+  const copy = Buffer.from(data);
+  for (const { position, length, fill } of hit) {
+    copy.fill(fill, Math.max(0, position - unit.position), Math.min(unit.length, position + length - unit.position));
+  }
+  return copy;
+}
+
+/** Neighbouring units together, so that small contents do not cost a read each. */
+function* batches(units: Iterable<Unit>, problems: ProblemList, endBytes: number): Generator<Batch> {
+  let batch: Unit[] = [];
+  let position = 0;
+  let length = 0;
+  for (const unit of units) {
+    if (unit.position + unit.paddedLength > endBytes) {
+      problems.add(`byte ${unit.position}`, "something with a digest lies outside of the image");
+      continue;
+    }
+    if (batch.length > 0 && (unit.position !== position + length || length >= batchBytes)) {
+      yield { units: batch, position, length };
+      batch = [];
+    }
+    if (batch.length === 0) {
+      position = unit.position;
+      length = 0;
+    }
+    batch.push(unit);
+    length += unit.paddedLength;
+  }
+  if (batch.length > 0) yield { units: batch, position, length };
+}
