@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { formatBytes, formatClock, formatCount, formatLimit, formatSeconds, shortDigest } from "./format.ts";
+import {
+  formatBytes,
+  formatClock,
+  formatCount,
+  formatLimit,
+  formatSeconds,
+  shortDigest,
+  shortImage,
+} from "./format.ts";
 
 test("bytes have three digits that count", () => {
   assert.deepEqual([0, 1, 999, 1000, 1024, 10_240, 1 << 20, 27.34 * 2 ** 20, 2 ** 30, 1.5 * 2 ** 40].map(formatBytes), [
@@ -46,4 +54,10 @@ test("limits are written as --limit takes them", () => {
 
 test("a short digest keeps its algorithm", () => {
   assert.equal(shortDigest(`sha256:${"0123456789abcdef".repeat(4)}`), "sha256:0123456789ab");
+});
+
+test("a short image name keeps what tells images apart", () => {
+  assert.equal(shortImage("docker.io/library/nginx:1.29"), "nginx:1.29");
+  assert.equal(shortImage("docker.io/team/app:1"), "team/app:1");
+  assert.equal(shortImage(`r.example/app@sha256:${"0123456789abcdef".repeat(4)}`), "r.example/app@sha256:0123456789ab");
 });

@@ -39,6 +39,11 @@ export function shortDigest(digest: string): string {
   return digest.slice(0, "sha256:".length + 12);
 }
 
+/** What tells images apart: without the default registry's words, without most of a digest. */
+export function shortImage(image: string): string {
+  return image.replace(/^docker\.io\/(library\/)?/, "").replace(/sha256:([0-9a-f]{12})[0-9a-f]*$/, "sha256:$1");
+}
+
 /** The value of a limit with its unit. */
 export function formatLimit(value: number, unit: Limit["unit"]): string {
   switch (unit) {

@@ -39,24 +39,27 @@ async function buildDisks(
   progress: Progress,
   io: CommandIo,
 ): Promise<readonly DiskReport[]> {
-  const { openImageSource } = await import("../../oci/open-image.ts");
-  const images = await openImages(list.images, (argument) =>
-    openImageSource(argument, {
-      authFile: given.authFile,
-      plainHttp: given.plainHttp,
-      caFile: given.caFile,
-      hostsDirectory: given.hostsDirectory,
-      limits: given.limits,
-      env: io.env,
-    }),
-  );
+  const { imageOpener } = await import("../../oci/open-image.ts");
+  const opener = await imageOpener({
+    authfile: given.authFile,
+    plainHttp: given.plainHttp,
+    caFiles: given.caFile === undefined ? [] : [given.caFile],
+    hostsDir: given.hostsDirectory,
+    limits: given.limits,
+    environment: io.env,
+    userAgent: `nodewarm/${version()}`,
+  });
+  let images: readonly OpenImage[] = [];
   try {
+    images = await openImages(list.images, (argument) => opener.open(argument));
     const reports: DiskReport[] = [];
-    for (const platform of given.platforms)
+    for (const platform of given.platforms) {
       reports.push(await buildOne(given, list.line, platform, images, progress, io));
+    }
     return reports;
   } finally {
     await closeImages(images);
+    await opener.close();
   }
 }
 

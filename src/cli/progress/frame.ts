@@ -1,4 +1,4 @@
-import { formatBytes, formatClock, formatCount, shortDigest } from "../format.ts";
+import { formatBytes, formatClock, formatCount, shortDigest, shortImage } from "../format.ts";
 import type { BuildState } from "./build-state.ts";
 
 /** How a frame may look. */
@@ -97,11 +97,6 @@ function drawBar(done: number, columns: number, { unicode, colour }: FrameStyle)
   const [full, empty] = unicode ? ["━", "─"] : ["=", "-"];
   const [on, off, end] = colour ? ["\u001b[36m", "\u001b[2m", "\u001b[0m"] : ["", "", ""];
   return `${on}${full.repeat(filled)}${end}${off}${empty.repeat(columns - filled)}${end}`;
-}
-
-/** What tells images apart: without the default registry's words, without most of a digest. */
-function shortImage(image: string): string {
-  return image.replace(/^docker\.io\/(library\/)?/, "").replace(/@sha256:([0-9a-f]{12})[0-9a-f]*$/, "@$1");
 }
 
 /** Keeps the end of a long text, where names differ. */

@@ -1,6 +1,6 @@
 import type { BuildEvent } from "../../disk/build/contract.ts";
 import type { Output } from "../command.ts";
-import { formatBytes, formatSeconds, shortDigest } from "../format.ts";
+import { formatBytes, formatCount, formatSeconds, shortDigest, shortImage } from "../format.ts";
 import { BuildState, type DiskTotals, type RunningLayer } from "./build-state.ts";
 import type { Progress } from "./progress.ts";
 
@@ -26,7 +26,9 @@ export class PlainProgress implements Progress {
   begin(totals: DiskTotals): void {
     this.#state = new BuildState(totals, this.#now());
     this.#remindedMs.clear();
-    this.#line(`building ${totals.path}: ${totals.layers} layers, ${formatBytes(totals.bytes)} compressed`);
+    this.#line(
+      `building ${totals.path}: ${formatCount(totals.layers, "layer")}, ${formatBytes(totals.bytes)} compressed`,
+    );
   }
 
   event(event: BuildEvent): void {
@@ -53,7 +55,7 @@ export class PlainProgress implements Progress {
       case "layer-start":
         this.#remindedMs.set(layer.diffID, nowMs);
         this.#line(
-          `${this.#name(layer)}: ${layer.reused ? "from the older disk" : "reading"} ${size} (${layer.image})`,
+          `${this.#name(layer)}: ${layer.reused ? "from the older disk" : "reading"} ${size} (${shortImage(layer.image)})`,
         );
         return;
       case "layer-progress":

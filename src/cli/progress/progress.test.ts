@@ -47,8 +47,8 @@ test("plain progress has a line at the start and the end of each layer, and one 
   progress.close();
   assert.deepEqual(text().split("\n"), [
     "resolving 2 images",
-    "building disk.erofs: 1 layers, 40.0 MiB compressed",
-    "layer 1/1 sha256:0123456789ab: reading 40.0 MiB (docker.io/library/nginx:1.29)",
+    "building disk.erofs: 1 layer, 40.0 MiB compressed",
+    "layer 1/1 sha256:0123456789ab: reading 40.0 MiB (nginx:1.29)",
     "layer 1/1 sha256:0123456789ab: 30.0 MiB of 40.0 MiB, 353 KiB/s",
     "layer 1/1 sha256:0123456789ab: done in 32.5 s",
     "writing metadata",

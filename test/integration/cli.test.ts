@@ -1,0 +1,382 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { chmod, mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import type { DiskReport } from "../../src/cli/build/summary.ts";
+import { digestHex } from "../../src/oci/descriptor.ts";
+import { blobPath, type MadeImage, makeImage, pushToRegistry, tagInLayout } from "../support/image-maker.ts";
+import { findProgram, needs } from "../support/privileges.ts";
+import { waitUntil } from "../support/processes.ts";
+import { listen, startRegistry } from "../support/registry.ts";
+import { directory, file, symbolicLink, tar } from "../support/tar-maker.ts";
+import { temporaryDirectory } from "../support/temporary.ts";
+
+const root = join(import.meta.dirname, "../..");
+const main = join(root, "src/cli/main.ts");
+const host = { os: "linux", architecture: process.arch === "x64" ? "amd64" : process.arch } as const;
+
+/** Three layers, two images that share the first; each file content is big enough to fill blocks. */
+const bigContent = randomBytes(300_000);
+let layout = "";
+let web: MadeImage;
+let api: MadeImage;
+const fixtures = new AsyncDisposableStack();
+
+before(async () => {
+  layout = join(await temporaryDirectory(fixtures, "cli"), "layout");
+  await mkdir(layout);
+  const base = tar(
+    directory("etc/"),
+    file("etc/os-release", "NAME=test\n"),
+    directory("bin/"),
+    file("bin/tool", bigContent),
+  );
+  const site = tar(
+    directory("srv/"),
+    file("srv/index.html", "<h1>hello</h1>\n"),
+    symbolicLink("srv/current", "index.html"),
+  );
+  const app = tar(
+    directory("srv/"),
+    file("srv/app", "#!/bin/tool\n", { mode: 0o755 }),
+    file("srv/copy-of-tool", bigContent),
+  );
+  web = await makeImage(layout, {
+    layers: [{ tar: base }, { tar: site }],
+    platform: host,
+    created: "2026-01-02T03:04:05Z",
+  });
+  api = await makeImage(layout, {
+    layers: [{ tar: base }, { tar: app }],
+    platform: host,
+    created: "2026-01-01T00:00:00Z",
+  });
+  await tagInLayout(layout, web.manifest, "web");
+  await tagInLayout(layout, api.manifest, "api");
+});
+after(() => fixtures.disposeAsync());
+
+type Result = { readonly code: number | null; readonly stdout: string; readonly stderr: string };
+type Options = { readonly cwd: string; readonly env?: Record<string, string>; readonly input?: string };
+
+function start(args: readonly string[], options: Options, command = [process.execPath, main]): ChildProcess {
+  const [program, ...first] = [...command, ...args];
+  const env = { PATH: process.env.PATH, HOME: options.cwd, ...options.env };
+  return spawn(program, first, { cwd: options.cwd, env, stdio: ["pipe", "pipe", "pipe"] });
+}
+
+async function finish(child: ChildProcess, input = ""): Promise<Result> {
+  const texts = { stdout: "", stderr: "" };
+  child.stdout?.on("data", (chunk) => (texts.stdout += chunk));
+  child.stderr?.on("data", (chunk) => (texts.stderr += chunk));
+  child.stdin?.on("error", () => {}).end(input);
+  const [code] = await once(child, "close");
+  return { code, ...texts };
+}
+
+async function nodewarm(args: readonly string[], options: Options): Promise<Result> {
+  return finish(start(args, options), options.input);
+}
+
+/** As `nodewarm`, for runs that must succeed. */
+async function succeed(args: readonly string[], options: Options): Promise<Result> {
+  const result = await nodewarm(args, options);
+  assert.equal(result.code, 0, result.stderr);
+  return result;
+}
+
+function disksOf({ stdout }: Result): readonly DiskReport[] {
+  return (JSON.parse(stdout) as { disks: DiskReport[] }).disks;
+}
+
+test("the program tells its version and its commands, and refuses others", async () => {
+  await using scope = new AsyncDisposableStack();
+  const cwd = await temporaryDirectory(scope);
+  assert.match((await succeed(["--version"], { cwd })).stdout, /^nodewarm \d+\.\d+\.\d+\n$/);
+  assert.match((await succeed(["--help"], { cwd })).stdout, /build .*\n.*inspect/);
+  assert.match((await succeed(["build", "--help"], { cwd })).stdout, /--limit NAME=VALUE/);
+  const unknown = await nodewarm(["biuld"], { cwd });
+  assert.equal(unknown.code, 2);
+  assert.match(unknown.stderr, /^nodewarm: unknown command "biuld"; did you mean "build"\?\n/);
+  assert.equal((await nodewarm([], { cwd })).code, 2);
+});
+
+test("bin/nodewarm runs from any folder, also through a link", async () => {
+  await using scope = new AsyncDisposableStack();
+  const cwd = await temporaryDirectory(scope);
+  const result = await finish(start(["--version"], { cwd }, [join(root, "bin/nodewarm")]));
+  assert.equal(result.code, 0, result.stderr);
+  assert.match(result.stdout, /^nodewarm /);
+});
+
+test("--json prints one object that tells all about the disk, and nothing else", async () => {
+  await using scope = new AsyncDisposableStack();
+  const cwd = await temporaryDirectory(scope);
+  const args = ["build", `oci:${layout}:web`, `oci:${layout}:api`, "-o", "disk.erofs", "--json", "--progress", "none"];
+  const result = await succeed(args, { cwd });
+  assert.equal(result.stderr, "");
+  const [disk, ...others] = disksOf(result);
+  assert.deepEqual(others, []);
+  assert.deepEqual(await readdir(cwd), ["disk.erofs"]);
+  assert.equal(disk.path, "disk.erofs");
+  assert.match(disk.id, /^[0-9a-f]{64}$/);
+  assert.equal(disk.line, "default");
+  assert.equal(disk.created, "2026-01-02T03:04:05Z");
+  assert.equal(disk.sequence, Date.parse("2026-01-02T03:04:05Z") / 1000);
+  assert.equal(disk.sizeBytes, (await stat(join(cwd, "disk.erofs"))).size);
+  assert.deepEqual([disk.images, disk.layers], [2, 3]);
+  assert.equal(disk.files, 4, "the tool in two layers is one content");
+  assert.ok(disk.bytes.deduplicated >= bigContent.length);
+  const layers = new Map([...web.layers, ...api.layers].map((layer) => [layer.diffID, layer.descriptor.size]));
+  assert.equal(
+    disk.bytes.fetched,
+    [...layers.values()].reduce((sum, size) => sum + size, 0),
+  );
+  assert.deepEqual(Object.keys(disk.seconds).sort(), ["layers", "metadata", "resolve", "sync", "total"]);
+});
+
+test("without --json a summary stands on stdout and a line per layer on stderr", async () => {
+  await using scope = new AsyncDisposableStack();
+  const cwd = await temporaryDirectory(scope);
+  const { stdout, stderr } = await succeed(["build", `oci:${layout}:web`, "-o", "disk.erofs"], { cwd });
+  assert.match(stdout, /^disk +disk\.erofs, .*\nid +[0-9a-f]{64}\nline +default/);
+  assert.match(stdout, /\nholds +1 image, 2 layers, /);
+  assert.match(stdout, /\ntook +.*: resolve .*, layers .*, metadata .*, sync /);
+  assert.match(stderr, /^resolving 1 image\nbuilding disk\.erofs: 2 layers, /);
+  for (const { diffID } of web.layers) {
+    const short = diffID.slice(0, 19);
+    assert.match(stderr, new RegExp(`layer \\d/2 ${short}: reading `));
+    assert.match(stderr, new RegExp(`layer \\d/2 ${short}: done in `));
+  }
+});
+
+test("images come from a registry, listed by an image set on standard input", {
+  skip: !findProgram("docker-registry") && "needs docker-registry",
+}, async () => {
+  await using scope = new AsyncDisposableStack();
+  const cwd = await temporaryDirectory(scope);
+  const registry = await startRegistry();
+  scope.defer(() => registry.stop());
+  await pushToRegistry(layout, web.manifest, { origin: registry.origin, repository: "shop/web", tag: "1" });
+  await pushToRegistry(layout, api.manifest, { origin: registry.origin, repository: "shop/api", tag: "1" });
+  const set = `apiVersion: nodewarm.io/v1alpha1
+kind: ImageSet
+metadata: {name: shop}
+spec:
+  images:
+  - ref: ${registry.host}/shop/web:1
+  - ref: ${registry.host}/shop/api@${api.manifest.digest}
+`;
+  const args = ["build", "-f", "-", `${registry.host}/shop/web:1`, "-o", "disk.erofs", "--json"];
+  registry.resetCounts();
+  const [disk] = disksOf(await succeed(args, { cwd, input: set }));
+  assert.equal(disk.line, "shop");
+  assert.equal(disk.images, 2);
+  const blobs = registry.requests.filter(({ method, path }) => method === "GET" && path.includes("/blobs/"));
+  assert.equal(blobs.length, new Set(blobs.map(({ path }) => path.split("/").at(-1))).size, "no blob is fetched twice");
+});
+
+test("several platforms make several disks", async () => {
+  await using scope = new AsyncDisposableStack();
+  const cwd = await temporaryDirectory(scope);
+  const args = [
+    "build",
+    `oci:${layout}:web`,
+    "-o",
+    "disk-{platform}.erofs",
+    "--platform",
+    `linux/${host.architecture}`,
+  ];
+  const [disk] = disksOf(await succeed([...args, "--json"], { cwd }));
+  assert.equal(disk.path.startsWith(`disk-linux-${host.architecture}`), true);
+  assert.deepEqual(await readdir(cwd), [disk.path]);
+  const missing = await nodewarm([...args, "--platform", "linux/s390x"], { cwd });
+  assert.equal(missing.code, 1);
+  assert.match(missing.stderr, /s390x/);
+});
+
+test("the same input gives the same bytes, whatever the number of jobs", async () => {
+  await using scope = new AsyncDisposableStack();
+  const cwd = await temporaryDirectory(scope);
+  const images = [`oci:${layout}:web`, `oci:${layout}:api`];
+  await succeed(["build", ...images, "-o", "one.erofs", "--jobs", "1"], { cwd });
+  await succeed(["build", ...images.reverse(), "-o", "four.erofs", "--jobs", "4"], { cwd });
+  assert.ok((await readFile(join(cwd, "one.erofs"))).equals(await readFile(join(cwd, "four.erofs"))));
+  const dated = { cwd, env: { SOURCE_DATE_EPOCH: "1234567890" } };
+  const [disk] = disksOf(await succeed(["build", ...images, "-o", "dated.erofs", "--json"], dated));
+  assert.equal(disk.created, "2009-02-13T23:31:30Z");
+});
+
+test("--from the disk at -o reuses its layers and gives the same bytes", async () => {
+  await using scope = new AsyncDisposableStack();
+  const cwd = await temporaryDirectory(scope);
+  const args = ["build", `oci:${layout}:web`, "-o", "disk.erofs", "--json"];
+  await succeed(args, { cwd });
+  const first = await readFile(join(cwd, "disk.erofs"));
+  const [disk] = disksOf(await succeed([...args, "--from", "disk.erofs"], { cwd }));
+  assert.equal(disk.bytes.fetched, 0);
+  assert.ok(disk.bytes.reused > 0);
+  assert.ok((await readFile(join(cwd, "disk.erofs"))).equals(first));
+});
+
+test("an ordinary user builds, inspects, reads and verifies a disk", { skip: needs("setpriv") }, async () => {
+  await using scope = new AsyncDisposableStack();
+  const cwd = await temporaryDirectory(scope);
+  await chmod(cwd, 0o777);
+  await chmod(join(layout, ".."), 0o755);
+  const nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", process.execPath, main];
+  const run = async (...args: string[]) => {
+    const result = await finish(start(args, { cwd }, nobody));
+    assert.equal(result.code, 0, result.stderr);
+    return result;
+  };
+  await run("build", `oci:${layout}:web`, "-o", "disk.erofs");
+  assert.equal((await stat(join(cwd, "disk.erofs"))).uid, 65534);
+  assert.match((await run("inspect", "disk.erofs")).stdout, /layers/);
+  await run("verify", "disk.erofs");
+  const tree = `/layers/${digestHex(web.layers[1].diffID)}`;
+  assert.match((await run("ls", "disk.erofs", `${tree}/srv`)).stdout, /index\.html/);
+  assert.equal((await run("cat", "disk.erofs", `${tree}/srv/index.html`)).stdout, "<h1>hello</h1>\n");
+});
+
+test("wrong usage is exit 2 and touches nothing", async () => {
+  await using scope = new AsyncDisposableStack();
+  const cwd = await temporaryDirectory(scope);
+  const image = `oci:${layout}:web`;
+  for (const args of [
+    [image],
+    [image, "-o", "."],
+    [image, "-o", "/dev/null"],
+    [image, "-o", "none/disk.erofs"],
+    [image, "-o", "disk.erofs", "--limit", "nothing=1"],
+    [image, "-o", "disk.erofs", "--unknown"],
+    ["-o", "disk.erofs"],
+  ]) {
+    const { code, stdout, stderr } = await nodewarm(["build", ...args], { cwd });
+    assert.equal(code, 2, `${args.join(" ")}: ${stderr}`);
+    assert.match(stderr, /^nodewarm: .*\nRun "nodewarm build --help" for usage\.\n$/);
+    assert.equal(stdout, "");
+  }
+  assert.deepEqual(await readdir(cwd), []);
+});
+
+test("a failure is exit 1 with one error, and the disk at -o stays as it was", async () => {
+  await using scope = new AsyncDisposableStack();
+  const cwd = await temporaryDirectory(scope);
+  const broken = join(await temporaryDirectory(scope, "broken"), "layout");
+  await mkdir(broken);
+  const image = await makeImage(broken, { layers: [{ tar: tar(file("a", bigContent)) }], platform: host });
+  await tagInLayout(broken, image.manifest, "broken");
+  const blob = blobPath(broken, image.layers[0].descriptor.digest);
+  const bytes = await readFile(blob);
+  bytes[bytes.length - 1000] ^= 1;
+  await writeFile(blob, bytes);
+  await writeFile(join(cwd, "disk.erofs"), "an older disk");
+  for (const [argument, message] of [
+    [`oci:${broken}:broken`, new RegExp(image.layers[0].descriptor.digest.slice(7, 19))],
+    [`oci:${layout}:no-such-tag`, /no-such-tag/],
+    ["oci:no-such-folder:x", /no-such-folder/],
+    ["127.0.0.1:1/a/b:1", /127\.0\.0\.1:1/],
+  ] as const) {
+    const { code, stdout, stderr } = await nodewarm(
+      ["build", argument, "-o", "disk.erofs", "--json", "--progress", "none", "--limit", "fetch-retries=0"],
+      { cwd },
+    );
+    assert.equal(code, 1, `${argument}: ${stderr}`);
+    assert.match(stderr, /^nodewarm: /);
+    assert.match(stderr, message);
+    assert.doesNotMatch(stderr, /unexpected error|\n {4}at /);
+    assert.equal(stdout, "");
+    assert.deepEqual(await readdir(cwd), ["disk.erofs"]);
+    assert.equal(await readFile(join(cwd, "disk.erofs"), "utf8"), "an older disk");
+  }
+});
+
+/** A registry that sends half of every layer and then nothing any more. */
+async function stallingRegistry(scope: AsyncDisposableStack): Promise<string> {
+  const layers = new Set(web.layers.map(({ descriptor }) => descriptor.digest as string));
+  const answer = async (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    const path = incoming.url ?? "";
+    const name = path.split("/").at(-1) ?? "";
+    if (name === "") return outgoing.end("{}");
+    const digest = name.startsWith("sha256:") ? (name as typeof web.manifest.digest) : web.manifest.digest;
+    const bytes = await readFile(blobPath(layout, digest));
+    const type = path.includes("/manifests/") ? web.manifest.mediaType : "application/octet-stream";
+    outgoing.writeHead(200, { "content-type": type, "content-length": bytes.length, "docker-content-digest": digest });
+    if (incoming.method === "HEAD") return outgoing.end();
+    if (layers.has(digest)) return outgoing.write(bytes.subarray(0, bytes.length >> 1));
+    return outgoing.end(bytes);
+  };
+  const server = await listen((incoming, outgoing) => void answer(incoming, outgoing));
+  scope.defer(() => server.stop());
+  return server.host;
+}
+
+async function startStalledBuild(scope: AsyncDisposableStack, cwd: string, command?: string[]): Promise<ChildProcess> {
+  const registry = await stallingRegistry(scope);
+  const child = start(["build", `${registry}/a/web:1`, "-o", "disk.erofs"], { cwd }, command);
+  scope.defer(() => void child.kill("SIGKILL"));
+  await waitUntil("the partial file is there", async () => {
+    assert.equal(child.exitCode, null, String(child.stderr?.read()));
+    return (await readdir(cwd)).includes(".disk.erofs.nodewarm-partial");
+  });
+  return child;
+}
+
+for (const [signal, code] of [
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+] as const) {
+  test(`${signal} removes the partial file, leaves the disk at -o and is exit ${code}`, async () => {
+    await using scope = new AsyncDisposableStack();
+    const cwd = await temporaryDirectory(scope);
+    await writeFile(join(cwd, "disk.erofs"), "an older disk");
+    const child = await startStalledBuild(scope, cwd);
+    const sentMs = performance.now();
+    child.kill(signal);
+    const result = await finish(child);
+    assert.equal(result.code, code, result.stderr);
+    assert.match(result.stderr, /nodewarm: interrupted\n$/);
+    assert.ok(performance.now() - sentMs < 5000, "stops at once");
+    assert.deepEqual(await readdir(cwd), ["disk.erofs"]);
+    assert.equal(await readFile(join(cwd, "disk.erofs"), "utf8"), "an older disk");
+  });
+}
+
+test("a build that was killed leaves its partial file, the next one removes it", async () => {
+  await using scope = new AsyncDisposableStack();
+  const cwd = await temporaryDirectory(scope);
+  const child = await startStalledBuild(scope, cwd);
+  child.kill("SIGKILL");
+  await once(child, "close");
+  assert.deepEqual(await readdir(cwd), [".disk.erofs.nodewarm-partial"]);
+  await succeed(["build", `oci:${layout}:web`, "-o", "disk.erofs"], { cwd });
+  assert.deepEqual(await readdir(cwd), ["disk.erofs"]);
+});
+
+test("two builds of one disk at once: the second says that the first is at work", async () => {
+  await using scope = new AsyncDisposableStack();
+  const cwd = await temporaryDirectory(scope);
+  await startStalledBuild(scope, cwd);
+  const { code, stderr } = await nodewarm(["build", `oci:${layout}:web`, "-o", "disk.erofs"], { cwd });
+  assert.equal(code, 1);
+  assert.match(stderr, /another build is writing it/);
+  assert.deepEqual(await readdir(cwd), [".disk.erofs.nodewarm-partial"]);
+});
+
+test("on a terminal there are bars, gone at the end", { skip: !findProgram("script") && "needs script" }, async () => {
+  await using scope = new AsyncDisposableStack();
+  const cwd = await temporaryDirectory(scope);
+  const command = `${process.execPath} ${main} build oci:${layout}:web -o disk.erofs`;
+  const child = start([], { cwd, env: { TERM: "xterm", LANG: "C.UTF-8" } }, ["script", "-qec", command, "/dev/null"]);
+  const { code, stdout } = await finish(child);
+  assert.equal(code, 0, stdout);
+  const esc = "\u001b";
+  assert.ok(stdout.includes(`${esc}[?25l`), "hides the cursor");
+  assert.ok(stdout.lastIndexOf(`${esc}[J${esc}[?25h`) > 0, "clears the bars and shows the cursor");
+  assert.match(stdout.slice(stdout.lastIndexOf(`${esc}[?25h`)), /disk +disk\.erofs/);
+});
