@@ -7,7 +7,7 @@ import { openInnerFile } from "../../filesystem/erofs/reader/file-data.ts";
 import { type Inode, isRegular } from "../../filesystem/erofs/reader/inode-parser.ts";
 import type { DiskReader } from "../reader/disk-reader.ts";
 import { contentOfInode, dataDifference } from "../reader/inode-content.ts";
-import { differenceOf } from "./inode-attributes.ts";
+import { differenceOf, withoutOverlayXattrs } from "./inode-attributes.ts";
 import { checkTwins } from "./twin-tree-check.ts";
 
 export type LayerOfImage = {
@@ -17,8 +17,8 @@ export type LayerOfImage = {
   readonly tree: string;
   /** Numbers of its contents in the order of the layer. */
   readonly contents: Uint32Array;
-  /** Some directories take their attributes from layers below, which a layer image cannot know. */
-  readonly dependsOnChain: boolean;
+  /** Nids of the directories that the layer's tar only implies: the image of the layer has them bare. */
+  readonly implied: ReadonlySet<number>;
 };
 
 const mapPieceChunks = 16 * 1024;
@@ -125,7 +125,7 @@ async function compareTree(
     rootPlace,
     {
       directory: async (tree, twin) => {
-        if (layer.dependsOnChain && isImplied(tree, twin)) return undefined;
+        if (layer.implied.has(tree.nid)) return bareDifference(image, twin);
         return differenceOf(twin, await image.xattrs(twin), tree, await disk.image.xattrs(tree));
       },
       other: async (treeNid, twinNid) => {
@@ -165,16 +165,14 @@ async function otherDifference(
   return same ? undefined : "has another link target";
 }
 
-/** A directory that the layer's tar left out: root's own and bare in the image, dated 0 in both. */
-function isImplied(tree: Inode, twin: Inode): boolean {
-  return (
-    tree.mtimeSeconds === 0 &&
-    tree.mtimeNanoseconds === 0 &&
-    twin.mtimeSeconds === 0 &&
-    twin.mtimeNanoseconds === 0 &&
+/** What is wrong with a directory that must be as one of which the tar says nothing. */
+async function bareDifference(image: ErofsImage, twin: Inode): Promise<string | undefined> {
+  const isBare =
     twin.mode === 0o040755 &&
     twin.uid === 0 &&
     twin.gid === 0 &&
-    twin.xattrBytes === 0
-  );
+    twin.mtimeSeconds === 0 &&
+    twin.mtimeNanoseconds === 0 &&
+    withoutOverlayXattrs(await image.xattrs(twin)).length === 0;
+  return isBare ? undefined : "is implied by the layer but not 0755, 0:0, dated 0 and without xattrs";
 }

@@ -1,0 +1,179 @@
+import { type Place, placeInside, rootPlace, showPlace } from "../../filesystem/erofs/checker/place.ts";
+import type { ProblemList } from "../../filesystem/erofs/checker/problem-list.ts";
+import { checkErofs } from "../../filesystem/erofs/checker.ts";
+import { type Inode, isDirectory } from "../../filesystem/erofs/reader/inode-parser.ts";
+import { DiskError } from "../disk-error.ts";
+import type { DiskReader } from "../reader/disk-reader.ts";
+import { areaKind } from "../reader/files-table.ts";
+import { nidsOfDirectories } from "./implied-directories.ts";
+import type { ExpectedTrees } from "./index-check.ts";
+import { differenceOf } from "./inode-attributes.ts";
+import { LayerContents } from "./layer-contents.ts";
+import { checkLayerImage } from "./layer-image-check.ts";
+import { checkMergedTree } from "./merged-tree-check.ts";
+import { checkTwins } from "./twin-tree-check.ts";
+import type { VerifyOptions } from "./verify-disk.ts";
+
+export type TreesResult = { readonly inodeCount: number; readonly layerImages: number };
+
+/** The file system and all trees on it (`docs/disk-format.md`, sections 1 to 3). */
+export async function checkTrees(
+  disk: DiskReader,
+  expected: ExpectedTrees,
+  problems: ProblemList,
+  options: VerifyOptions,
+): Promise<TreesResult> {
+  const contents = new LayerContents(disk, problems);
+  const inodeCount = await walkAll(disk, expected, contents, problems, options);
+  const treeOfDiffID = new Map<string, string>();
+  for (const [path, { diffIDHex }] of expected.layers) {
+    if (!treeOfDiffID.has(diffIDHex)) treeOfDiffID.set(diffIDHex, path);
+  }
+  const diffIDs = [...treeOfDiffID.keys()].sort();
+  const firstTrees = diffIDs.map((hex) => treeOfDiffID.get(hex) ?? "");
+  contents.checkOrder(firstTrees);
+  await checkChainTrees(disk, expected, treeOfDiffID, problems, options.signal);
+  await checkMergedTrees(disk, expected, problems, options);
+  const layerImages = disk.index.erofsCache
+    ? await checkLayerImages(disk, expected, firstTrees, contents, problems, options)
+    : 0;
+  return { inodeCount, layerImages };
+}
+
+async function walkAll(
+  disk: DiskReader,
+  expected: ExpectedTrees,
+  contents: LayerContents,
+  problems: ProblemList,
+  options: VerifyOptions,
+): Promise<number> {
+  const created = Date.parse(disk.index.created) / 1000;
+  if (disk.image.superblock.buildTime !== created) problems.add("superblock", "the build time is not `created`");
+  const metadata = Array.from({ length: disk.files.areaCount }, (_, i) => disk.files.area(i)).find(
+    ({ kind }) => kind === areaKind.metadata,
+  );
+  let done = 0;
+  const { inodeCount } = await checkErofs(disk.image, {
+    profile: "disk",
+    problems,
+    ...(metadata && { metadataEndBlock: metadata.firstBlock + metadata.blockCount }),
+    ...(options.signal && { signal: options.signal }),
+    scopeOf: (place) => {
+      if (place.depth !== 2) return "same";
+      const folder = place.parent?.name.toString("latin1");
+      return folder === "layers" ? "own" : folder === "images" ? "borrowing" : "same";
+    },
+    onInode: async (inode, place, tree) => {
+      if (tree.depth === 0) return checkOwnInode(inode, place, created, problems);
+      try {
+        await contents.add(inode);
+      } catch (error) {
+        if (!(error instanceof DiskError)) throw error;
+        problems.add(showPlace(place), error.message);
+      }
+    },
+    onTreeEnd: (tree) => {
+      contents.endTree(showPlace(tree).slice(1));
+      options.onProgress?.({ phase: "trees", done: ++done, total: expected.layers.size });
+    },
+  });
+  return inodeCount;
+}
+
+/** Directories and files that Nodewarm adds. */
+function checkOwnInode(inode: Inode, place: Place, created: number, problems: ProblemList): void {
+  const mode = isDirectory(inode) ? 0o040755 : 0o100444;
+  const isPlain =
+    inode.mode === mode &&
+    inode.uid === 0 &&
+    inode.gid === 0 &&
+    inode.xattrBytes === 0 &&
+    inode.mtimeSeconds === created &&
+    inode.mtimeNanoseconds === 0;
+  if (!isPlain) problems.add(showPlace(place), "has other attributes than what Nodewarm adds to a disk");
+}
+
+/** Trees of the same layer in different chains differ in the attributes of implied directories only, and share all other inodes. */
+async function checkChainTrees(
+  disk: DiskReader,
+  expected: ExpectedTrees,
+  treeOfDiffID: ReadonlyMap<string, string>,
+  problems: ProblemList,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  for (const [path, { diffIDHex, impliedDirectories }] of expected.layers) {
+    const implied = await nidsOfDirectories(disk, path, impliedDirectories);
+    for (const nid of implied) {
+      const { mtimeSeconds, mtimeNanoseconds } = await disk.image.inode(nid);
+      if (mtimeSeconds !== 0 || mtimeNanoseconds !== 0)
+        problems.add(`/${path}`, `implied directory ${nid} has an mtime`);
+    }
+    const first = treeOfDiffID.get(diffIDHex);
+    if (first === undefined || first === path) continue;
+    const { image } = disk;
+    const roots = [first, path].map(async (tree) => ({ image, nid: (await disk.lookup(tree)).nid }));
+    await checkTwins(
+      await roots[0],
+      await roots[1],
+      placeOf(path),
+      {
+        directory: async (a, b) =>
+          implied.has(b.nid) ? undefined : differenceOf(b, await image.xattrs(b), a, await image.xattrs(a)),
+        other: async (a, b) => (a === b ? undefined : `is inode ${b}, but ${a} in ${first}`),
+      },
+      problems,
+      signal,
+    );
+  }
+}
+
+async function checkMergedTrees(
+  disk: DiskReader,
+  expected: ExpectedTrees,
+  problems: ProblemList,
+  options: VerifyOptions,
+): Promise<void> {
+  let done = 0;
+  for (const [path, layers] of expected.merged) {
+    const nids: number[] = [];
+    for (const layer of layers) nids.push((await disk.lookup(layer)).nid);
+    const { nid } = await disk.lookup(path);
+    await checkMergedTree(disk.image, placeOf(path), nid, nids, problems, options.signal);
+    options.onProgress?.({ phase: "merged trees", done: ++done, total: expected.merged.size });
+  }
+}
+
+async function checkLayerImages(
+  disk: DiskReader,
+  expected: ExpectedTrees,
+  trees: readonly string[],
+  contents: LayerContents,
+  problems: ProblemList,
+  options: VerifyOptions,
+): Promise<number> {
+  const areas = Array.from({ length: disk.files.areaCount }, (_, i) => disk.files.area(i));
+  let next = areas.find(({ kind }) => kind === areaKind.layerMetadata)?.firstBlock ?? 0;
+  const places = new Uint32Array(disk.files.contentCount);
+  let done = 0;
+  for (const tree of trees) {
+    const layer = expected.layers.get(tree);
+    const ofTree = contents.ofTree(tree);
+    if (layer === undefined || ofTree === undefined) continue;
+    const implied = await nidsOfDirectories(disk, tree, layer.impliedDirectories);
+    const { diffIDHex } = layer;
+    next = await checkLayerImage(
+      disk,
+      { diffIDHex, tree, contents: ofTree, implied },
+      next,
+      places,
+      problems,
+      options.signal,
+    );
+    options.onProgress?.({ phase: "layer images", done: ++done, total: trees.length });
+  }
+  return done;
+}
+
+function placeOf(path: string): Place {
+  return path.split("/").reduce((place, name) => placeInside(place, Buffer.from(name)), rootPlace);
+}
