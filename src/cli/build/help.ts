@@ -29,7 +29,8 @@ The disk:
       --sequence N            place in the line, the higher is newer (default: the disk's time in Unix seconds)
 
 Registries:
-      --authfile FILE         credentials (default: $REGISTRY_AUTH_FILE, $DOCKER_CONFIG/config.json, ~/.docker/config.json)
+      --authfile FILE         credentials, as docker and podman write them (default: $REGISTRY_AUTH_FILE); what it lacks
+                              comes from docker's config.json and podman's auth.json
       --plain-http HOST       talk plain HTTP to this registry; may be repeated (loopback needs no such permission)
       --ca FILE               certificates in PEM form to trust beside those of the system
       --hosts-dir DIR         mirrors as in containerd's config_path: DIR/HOST/hosts.toml

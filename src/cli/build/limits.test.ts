@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import type { Limit } from "../../oci/limit.ts";
+import { formatLimit } from "../format.ts";
 import { UsageError } from "../usage-error.ts";
 import { buildHelp } from "./help.ts";
 import { limits, parseLimits } from "./limits.ts";
@@ -72,4 +74,13 @@ test("the help text lists every limit with its default", () => {
   }
   assert.ok(Object.keys(limits).length > 10);
   for (const line of help.split("\n")) assert.ok(line.length <= 130, line);
+});
+
+test("the documentation has the table of limits", () => {
+  const page = readFileSync(new URL("../../../docs/operations.md", import.meta.url), "utf8");
+  const rows = Object.entries(limits).map(
+    ([name, { default: value, unit, description }]) => `| \`${name}\` | ${formatLimit(value, unit)} | ${description} |`,
+  );
+  const table = ["| limit | default | |", "|---|---|---|", ...rows, ""].join("\n");
+  assert.ok(page.includes(table), `docs/operations.md must hold this table:\n\n${table}`);
 });
