@@ -5,6 +5,8 @@ export type CliErrorCode =
   | "usage"
   /** A file that the command line names cannot be read. */
   | "unreadable-file"
+  /** The disk cannot be written: no space, no permission. */
+  | "unwritable-disk"
   /** One or more images could not be looked up. */
   | "unresolved-images"
   /** One name stands for two different images. */

@@ -10,7 +10,7 @@ import type { DiskReport } from "../../src/cli/build/summary.ts";
 import { digestHex } from "../../src/oci/descriptor.ts";
 import { blobPath, type MadeImage, makeImage, pushToRegistry, tagInLayout } from "../support/image-maker.ts";
 import { findProgram, needs } from "../support/privileges.ts";
-import { waitUntil } from "../support/processes.ts";
+import { run, waitUntil } from "../support/processes.ts";
 import { listen, startRegistry } from "../support/registry.ts";
 import { directory, file, symbolicLink, tar } from "../support/tar-maker.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
@@ -229,18 +229,18 @@ test("an ordinary user builds, inspects, reads and verifies a disk", { skip: nee
   await chmod(cwd, 0o777);
   await chmod(join(layout, ".."), 0o755);
   const nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", process.execPath, main];
-  const run = async (...args: string[]) => {
+  const asNobody = async (...args: string[]) => {
     const result = await finish(start(args, { cwd }, nobody));
     assert.equal(result.code, 0, result.stderr);
     return result;
   };
-  await run("build", `oci:${layout}:web`, "-o", "disk.erofs");
+  await asNobody("build", `oci:${layout}:web`, "-o", "disk.erofs");
   assert.equal((await stat(join(cwd, "disk.erofs"))).uid, 65534);
-  assert.match((await run("inspect", "disk.erofs")).stdout, /layers/);
-  await run("verify", "disk.erofs");
+  assert.match((await asNobody("inspect", "disk.erofs")).stdout, /layers/);
+  await asNobody("verify", "disk.erofs");
   const tree = `/layers/${digestHex(web.layers[1].diffID)}`;
-  assert.match((await run("ls", "disk.erofs", `${tree}/srv`)).stdout, /index\.html/);
-  assert.equal((await run("cat", "disk.erofs", `${tree}/srv/index.html`)).stdout, "<h1>hello</h1>\n");
+  assert.match((await asNobody("ls", "disk.erofs", `${tree}/srv`)).stdout, /index\.html/);
+  assert.equal((await asNobody("cat", "disk.erofs", `${tree}/srv/index.html`)).stdout, "<h1>hello</h1>\n");
 });
 
 test("wrong usage is exit 2 and touches nothing", async () => {
@@ -356,6 +356,20 @@ test("a build that was killed leaves its partial file, the next one removes it",
   assert.deepEqual(await readdir(cwd), [".disk.erofs.nodewarm-partial"]);
   await succeed(["build", `oci:${layout}:web`, "-o", "disk.erofs"], { cwd });
   assert.deepEqual(await readdir(cwd), ["disk.erofs"]);
+});
+
+test("a full file system is one error that says so, and leaves nothing", {
+  skip: needs("mount", "umount"),
+}, async () => {
+  await using scope = new AsyncDisposableStack();
+  const cwd = await temporaryDirectory(scope);
+  await run("mount", ["-t", "tmpfs", "-o", "size=256k", "tmpfs", cwd]);
+  scope.defer(async () => void (await run("umount", [cwd])));
+  const args = ["build", `oci:${layout}:web`, "-o", join(cwd, "disk.erofs"), "--progress", "none"];
+  const { code, stderr } = await nodewarm(args, { cwd: "/" });
+  assert.equal(code, 1);
+  assert.match(stderr, /^nodewarm: cannot write .*disk\.erofs: ENOSPC.*make room in /);
+  assert.deepEqual(await readdir(cwd), []);
 });
 
 test("two builds of one disk at once: the second says that the first is at work", async () => {

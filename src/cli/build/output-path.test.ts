@@ -3,8 +3,9 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { CliError } from "../cli-error.ts";
 import { UsageError } from "../usage-error.ts";
-import { checkOutputPath } from "./output-path.ts";
+import { checkOutputPath, explainWriteError } from "./output-path.ts";
 
 let folder = "";
 before(async () => {
@@ -37,3 +38,15 @@ for (const [what, path, message] of refusals) {
     });
   });
 }
+
+test("what the system says while writing gets the path and the way out", () => {
+  const full = Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC", syscall: "write" });
+  const explained = explainWriteError(full, "/data/disk.erofs");
+  assert.ok(explained instanceof CliError);
+  assert.equal(
+    explained.message,
+    "cannot write /data/disk.erofs: ENOSPC: no space left on device, write; make room in /data or write to another place",
+  );
+  const other = new Error("a bug");
+  assert.equal(explainWriteError(other, "/data/disk.erofs"), other);
+});

@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
+import { CliError } from "../cli-error.ts";
 import { UsageError } from "../usage-error.ts";
 
 /** Throws `UsageError` unless a file can come to stand at `path`: what is there is left alone until the disk is complete. */
@@ -16,6 +17,25 @@ export async function checkOutputPath(path: string): Promise<void> {
   if (folder === undefined)
     throw new UsageError(`-o ${path}: the folder ${dirname(path)} does not exist; make it first`);
   if (!folder.isDirectory()) throw new UsageError(`-o ${path}: ${dirname(path)} is no folder`);
+}
+
+/**
+ * What the system says while a disk is written names no disk (`ENOSPC: no space left on device, write`): this does, with the
+ * way out. Other errors come back as they are.
+ */
+export function explainWriteError(error: unknown, path: string): unknown {
+  if (!(error instanceof Error) || !("syscall" in error) || !("code" in error)) return error;
+  const folder = dirname(path);
+  const hints: Readonly<Record<string, string>> = {
+    ENOSPC: `; make room in ${folder} or write to another place`,
+    EDQUOT: `; make room in ${folder} or write to another place`,
+    EACCES: `; may you write to ${folder}?`,
+    EPERM: `; may you write to ${folder}?`,
+    EROFS: `; ${folder} is read-only, write to another place`,
+    EFBIG: "; the file system or a limit (ulimit -f) allows no file of that size",
+  };
+  const hint = hints[String(error.code)] ?? "";
+  return new CliError("unwritable-disk", `cannot write ${path}: ${error.message}${hint}`, { cause: error });
 }
 
 async function statOrUndefined(path: string) {

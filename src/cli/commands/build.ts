@@ -3,7 +3,7 @@ import type { Platform } from "../../oci/descriptor.ts";
 import type { ResolvedImage } from "../../oci/resolved-image.ts";
 import { type BuildArguments, parseBuildArguments, pathForPlatform } from "../build/arguments.ts";
 import { collectImages, type ImageList } from "../build/image-list.ts";
-import { checkOutputPath } from "../build/output-path.ts";
+import { checkOutputPath, explainWriteError } from "../build/output-path.ts";
 import { closeImages, type OpenImage, openImages, resolveImages } from "../build/resolve-images.ts";
 import { type DiskReport, summary, withResolveSeconds } from "../build/summary.ts";
 import type { CommandIo } from "../command.ts";
@@ -97,6 +97,8 @@ async function buildOne(
     builder: `nodewarm/${version()}`,
     signal: io.signal,
     onEvent: (event) => progress.event(event),
+  }).catch((error: unknown) => {
+    throw explainWriteError(error, output);
   });
   return withResolveSeconds(report, Math.round(resolveSeconds * 1000) / 1000);
 }
