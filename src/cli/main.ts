@@ -68,8 +68,13 @@ function reportError(error: unknown, command: string | undefined, io: CommandIo)
     io.stderr.write(`nodewarm: ${error.message}\nRun "nodewarm ${of}--help" for usage.\n`);
     return 2;
   }
-  io.stderr.write(`nodewarm: ${describe(error)}\n`);
+  io.stderr.write(`nodewarm: ${harmless(describe(error))}\n`);
   return 1;
+}
+
+/** Messages may quote names from images and registries: their control characters must not reach the terminal. */
+function harmless(text: string): string {
+  return text.replace(/[^\P{Cc}\n]/gu, "\ufffd");
 }
 
 /** Coded errors and those of the system speak for themselves; anything else is a bug, shown with its stack. */
