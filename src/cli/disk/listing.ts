@@ -15,9 +15,21 @@ export function longRow(inode: Inode): LongRow {
     String(inode.uid),
     String(inode.gid),
     isDevice(inode) ? deviceNumbers(inode.union) : String(inode.sizeBytes),
-    new Date(inode.mtimeSeconds * 1000).toISOString().slice(0, 16).replace("T", " "),
+    showTime(inode.mtimeSeconds),
   ];
 }
+
+/** In UTC; beyond what a calendar can say, the seconds. */
+function showTime(seconds: number): string {
+  if (seconds > lastDateSeconds) return String(seconds);
+  return new Date(seconds * 1000)
+    .toISOString()
+    .replace("T", " ")
+    .replace(/:\d\d\.\d+Z$/, "");
+}
+
+/** The last that `Date` can hold. */
+const lastDateSeconds = 8_640_000_000_000;
 
 /** ` -> target` of a symbolic link, else nothing. */
 export async function linkSuffix(image: ErofsImage, inode: Inode): Promise<Buffer> {
