@@ -1,0 +1,182 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import test from "node:test";
+import { buildTestDisk } from "../../../test/support/disk-maker.ts";
+import { type LayerInput, type MadeImage, makeImage } from "../../../test/support/image-maker.ts";
+import { tar as archive, directory, file, opaque, symbolicLink, whiteout } from "../../../test/support/tar-maker.ts";
+import { type Scope, temporaryDirectory } from "../../../test/support/temporary.ts";
+import type { BuildOptions, BuildReport } from "./contract.ts";
+
+/** Bytes that are the same at every call and do not repeat. */
+function noise(seed: number, length: number): Buffer {
+  const bytes = Buffer.alloc(length);
+  for (let i = 0, x = seed * 2654435761; i < length; i++) {
+    x = (Math.imul(x, 1664525) + 1013904223) >>> 0;
+    bytes[i] = x >>> 24;
+  }
+  return bytes;
+}
+
+const base = archive(
+  directory("etc/"),
+  file("etc/passwd", "root:x:0:0\n"),
+  file("big", noise(1, 3_500_000)),
+  directory("gone/"),
+  file("gone/file", "x"),
+  symbolicLink("link", "etc/passwd"),
+);
+const application = archive(
+  file("etc/app.conf", "conf"),
+  file("big-copy", noise(1, 3_500_000)),
+  file("twice", "first"),
+  file("twice", "second"),
+  whiteout("gone"),
+);
+const other = archive(directory("etc/"), opaque("etc"), file("etc/passwd", "root:x:0:0\n"), file("tool", noise(2, 900_000)));
+
+type Set = { readonly layout: string; readonly images: MadeImage[] };
+
+async function imageSet(folder: string, ...stacks: LayerInput[][]): Promise<Set> {
+  const layout = join(folder, "layout");
+  const images: MadeImage[] = [];
+  for (const layers of stacks) images.push(await makeImage(layout, { layers, created: "2024-05-06T07:08:09Z" }));
+  return { layout, images };
+}
+
+const stacks: LayerInput[][] = [
+  [{ tar: base }, { tar: application }],
+  [{ tar: base, compression: "zstd" }, { tar: other }],
+  [{ tar: other, compression: "none" }],
+];
+
+async function build(
+  scope: Scope,
+  set: Set,
+  options: Partial<BuildOptions> = {},
+): Promise<{ report: BuildReport; bytes: Buffer }> {
+  const folder = await temporaryDirectory(scope, "disk");
+  const report = await buildTestDisk(folder, set.layout, set.images, options);
+  return { report, bytes: await readFile(report.path) };
+}
+
+const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+
+test("any number of jobs, any order of images and a second run give identical bytes", async () => {
+  await using scope = new AsyncDisposableStack();
+  const set = await imageSet(await temporaryDirectory(scope), ...stacks);
+  const options = { blobs: true, erofsCache: true };
+  const one = await build(scope, set, { ...options, jobs: 1 });
+  const four = await build(scope, { ...set, images: [...set.images] }, { ...options, jobs: 4 });
+  assert.equal(sha256(one.bytes), sha256(four.bytes));
+});
+
+test("with --from the bytes are those of a build without it, and no layer is fetched", async () => {
+  await using scope = new AsyncDisposableStack();
+  const set = await imageSet(await temporaryDirectory(scope), ...stacks);
+  const old = await build(scope, set);
+  const changed = await imageSet(
+    await temporaryDirectory(scope),
+    [{ tar: base }, { tar: application }, { tar: archive(file("etc/new", "new")) }],
+    [{ tar: other }],
+  );
+  const fresh = await build(scope, changed);
+  const reused = await build(scope, changed, { from: old.report.path });
+  assert.equal(sha256(reused.bytes), sha256(fresh.bytes));
+  const added = changed.images[0].layers[2].descriptor.size;
+  assert.equal(reused.report.bytes.fetched, added);
+  assert.ok(fresh.report.bytes.fetched > 100 * added);
+});
+
+test("--from may be the output itself", async () => {
+  await using scope = new AsyncDisposableStack();
+  const folder = await temporaryDirectory(scope);
+  const set = await imageSet(folder, ...stacks);
+  const first = await buildTestDisk(folder, set.layout, set.images);
+  const before = sha256(await readFile(first.path));
+  const second = await buildTestDisk(folder, set.layout, set.images, { from: first.path });
+  assert.equal(sha256(await readFile(second.path)), before);
+  assert.equal(second.bytes.fetched, 0);
+});
+
+test("--blobs fetches the blobs that the older disk lacks, and copies those that it has", async () => {
+  await using scope = new AsyncDisposableStack();
+  const set = await imageSet(await temporaryDirectory(scope), ...stacks);
+  const fresh = await build(scope, set, { blobs: true });
+  const without = await build(scope, set);
+  const fetching = await build(scope, set, { blobs: true, from: without.report.path });
+  const copying = await build(scope, set, { blobs: true, from: fresh.report.path });
+  assert.equal(sha256(fetching.bytes), sha256(fresh.bytes));
+  assert.equal(sha256(copying.bytes), sha256(fresh.bytes));
+  assert.equal(copying.report.bytes.fetched, 0);
+  assert.ok(fetching.report.bytes.fetched > 0);
+});
+
+test("a damaged older disk is refused, whatever byte of what is used has changed", async () => {
+  await using scope = new AsyncDisposableStack();
+  const set = await imageSet(await temporaryDirectory(scope), ...stacks);
+  const old = await build(scope, set);
+  const folder = await temporaryDirectory(scope);
+  // All but the blobs (documents come anew) and the padding behind contents.
+  const marks = [noise(1, 64), Buffer.from("root:x:0:0\n"), Buffer.from("app.conf"), Buffer.from('"layers"')];
+  for (const mark of marks) {
+    const at = old.bytes.lastIndexOf(mark);
+    assert.ok(at > 0);
+    const damaged = Buffer.from(old.bytes);
+    damaged[at] ^= 1;
+    const path = join(folder, "damaged.erofs");
+    await writeFile(path, damaged);
+    await assert.rejects(build(scope, set, { from: path }), /digest|id|nodewarm/);
+  }
+});
+
+test("a failed build leaves the disk that was there and nothing else", async () => {
+  await using scope = new AsyncDisposableStack();
+  const folder = await temporaryDirectory(scope);
+  const set = await imageSet(await temporaryDirectory(scope), [{ tar: archive(file("../../escape", "x")) }]);
+  await mkdir(join(folder, "out"));
+  await writeFile(join(folder, "out", "disk.erofs"), "old disk");
+  await assert.rejects(
+    buildTestDisk(join(folder, "out"), set.layout, set.images),
+    /image example\.com\/test\/image:0, layer sha256:.*escape/,
+  );
+  assert.deepEqual(await readdir(join(folder, "out")), ["disk.erofs"]);
+  assert.equal(await readFile(join(folder, "out", "disk.erofs"), "utf8"), "old disk");
+});
+
+test("an aborted build rejects with the reason and leaves nothing", async () => {
+  await using scope = new AsyncDisposableStack();
+  const folder = await temporaryDirectory(scope);
+  const set = await imageSet(await temporaryDirectory(scope), ...stacks);
+  const controller = new AbortController();
+  const building = buildTestDisk(folder, set.layout, set.images, {
+    signal: controller.signal,
+    onEvent: (event) => {
+      if (event.type === "layer-progress") controller.abort(new Error("stopped by hand"));
+    },
+  });
+  await assert.rejects(building, /stopped by hand/);
+  assert.deepEqual(await readdir(folder), []);
+});
+
+test("more entries than the limit end the build with its name", async () => {
+  await using scope = new AsyncDisposableStack();
+  const set = await imageSet(await temporaryDirectory(scope), ...stacks);
+  await assert.rejects(build(scope, set, { limits: { "disk-entries": 5 } }), /--limit disk-entries/);
+});
+
+test("the report adds up", async () => {
+  await using scope = new AsyncDisposableStack();
+  const set = await imageSet(await temporaryDirectory(scope), ...stacks);
+  const { report, bytes } = await build(scope, set, { blobs: true, erofsCache: true });
+  const { contents, blobs, layerImages, metadata } = report.bytes;
+  assert.equal(report.sizeBytes, bytes.length);
+  assert.equal(contents + blobs + layerImages + metadata, bytes.length);
+  assert.equal(report.images, 3);
+  assert.equal(report.layers, 3);
+  // big, etc/passwd, gone/file, etc/app.conf, twice, tool
+  assert.equal(report.files, 6);
+  assert.equal(report.bytes.deduplicated, 3_500_000 + "root:x:0:0\n".length);
+  assert.equal(report.created, "2023-11-14T22:13:20Z");
+});
