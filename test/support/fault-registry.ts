@@ -184,8 +184,7 @@ async function send(
       return;
     case "endless":
       while (!response.destroyed) {
-        if (!response.write(Buffer.alloc(1 << 20)))
-          await Promise.race([once(response, "drain"), once(response, "close")]);
+        await new Promise((resolve) => response.write(Buffer.alloc(1 << 20), resolve));
       }
       return;
     default:

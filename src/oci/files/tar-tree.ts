@@ -74,9 +74,9 @@ async function readMembers(
   let pending = new Map<string, string>();
   let count = 0;
   for (let offset = 0; offset < fileSize; ) {
-    if ((await readAt(handle, path, block, offset)) < tarBlockBytes)
-      throw invalid(path, "it is cut off inside a header");
-    if (offset === 0) refuseCompressed(block, path);
+    const bytesRead = await readAt(handle, path, block, offset);
+    if (offset === 0) refuseCompressed(block.subarray(0, bytesRead), path);
+    if (bytesRead < tarBlockBytes) throw invalid(path, "it is cut off inside a header");
     const header = parseTarHeader(block, path);
     if (!header) break;
     offset += tarBlockBytes;

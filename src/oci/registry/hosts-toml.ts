@@ -1,6 +1,6 @@
 import { readdir, readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { parse, type TomlTable, type TomlValue } from "smol-toml";
+import { parse, TomlError, type TomlTable, type TomlValue } from "smol-toml";
 import { causeText, OciError } from "../oci-error.ts";
 import { type Endpoint, plainTls, type TlsSettings } from "./endpoint.ts";
 
@@ -40,7 +40,9 @@ async function parseHosts(
   try {
     document = parse(text);
   } catch (error) {
-    throw new OciError("invalid-configuration", `${file} is not valid TOML: ${causeText(error)}`);
+    // Not the parser's message: it quotes lines, which may hold a secret header.
+    const place = error instanceof TomlError ? ` at line ${error.line}, column ${error.column}` : "";
+    throw new OciError("invalid-configuration", `${file} is not valid TOML${place}`);
   }
   const hosts = new Table(file, "", document).tables("host");
   const endpoints: Endpoint[] = [];
