@@ -1,0 +1,199 @@
+import type { ContentTable } from "../content-table.ts";
+import { fileType, type InodeAttributes, type LayerTree, noContent } from "../layer-tree.ts";
+import { type EntryTable, root } from "./entry-table.ts";
+import { type InodeTable, none } from "./inode-table.ts";
+import { sortByName } from "./sort-by-name.ts";
+
+export type SealedLayer = {
+  readonly tree: LayerTree;
+  /** Sorted numbers of contents that no file has. */
+  readonly deadContents: Uint32Array<ArrayBuffer>;
+  /** Sum of the sizes of all regular files, hard links once. */
+  readonly fileBytes: number;
+};
+
+/** Packs a finished tree in the order that `LayerTree` describes. The tables are used up. */
+export function sealLayer(entries: EntryTable, inodes: InodeTable, contents: ContentTable): SealedLayer {
+  const { order, directoryEnds } = breadthFirst(entries, inodes);
+  const { names, nameEnds } = packNames(entries, order);
+  const oldInodes = order.map((entry) => entries.inode(entry));
+  entries.freeSlots();
+  const { numbers, oldOfNew, directoryCount, deadContents } = numberInodes(oldInodes, inodes, contents);
+  const entryInode = oldInodes.map((inode) => numbers[inode] as number);
+  const inodeCount = oldOfNew.length;
+
+  const attribute = new Uint32Array(inodeCount);
+  const mtimeSeconds = new Float64Array(inodeCount);
+  const mtimeNanoseconds = new Uint32Array(inodeCount);
+  const linkCount = new Uint32Array(inodeCount);
+  const payload = new Uint32Array(inodeCount);
+  const attributes: InodeAttributes[] = [];
+  const attributeNumbers = new Map<number, number>();
+  const targets: Uint8Array[] = [];
+  let targetBytes = 0;
+  let impliedDirectoryCount = 0;
+  let fileBytes = 0;
+  for (let inode = 0; inode < inodeCount; inode++) {
+    const old = oldOfNew[inode] as number;
+    const oldAttribute = inodes.attribute.items[old] as number;
+    let number = attributeNumbers.get(oldAttribute);
+    if (number === undefined) {
+      number = attributes.push(inodes.attributes.get(oldAttribute)) - 1;
+      attributeNumbers.set(oldAttribute, number);
+    }
+    attribute[inode] = number;
+    mtimeSeconds[inode] = inodes.mtimeSeconds.items[old] as number;
+    mtimeNanoseconds[inode] = inodes.mtimeNanoseconds.items[old] as number;
+    linkCount[inode] = inodes.linkCount.items[old] as number;
+    let value = inodes.payload.items[old] as number;
+    const type = inodes.type(old);
+    if (type === fileType.directory && value === 1) impliedDirectoryCount++;
+    if (type === fileType.regular && value !== noContent) fileBytes += contents.size(value);
+    if (type === fileType.symbolicLink) {
+      const target = inodes.target(old);
+      targetBytes += target.length;
+      value = targets.push(target) - 1;
+    }
+    payload[inode] = value;
+  }
+  const { firstChild, subdirectories } = childRanges(directoryEnds, entryInode, directoryCount);
+  for (let directory = 0; directory < directoryCount; directory++)
+    linkCount[directory] = 2 + (subdirectories[directory] as number);
+  const packedTargets = new Uint8Array(targetBytes);
+  const targetEnds = new Uint32Array(targets.length);
+  let end = 0;
+  for (const [index, target] of targets.entries()) {
+    packedTargets.set(target, end);
+    end += target.length;
+    targetEnds[index] = end;
+  }
+  const tree: LayerTree = {
+    entryCount: order.length,
+    names,
+    nameEnds,
+    entryInode,
+    inodeCount,
+    directoryCount,
+    firstChild,
+    attribute,
+    attributes,
+    mtimeSeconds,
+    mtimeNanoseconds,
+    linkCount,
+    payload,
+    targets: packedTargets,
+    targetEnds,
+    impliedDirectoryCount,
+  };
+  return { tree, deadContents, fileBytes };
+}
+
+type Words = Uint32Array<ArrayBuffer>;
+
+/** Entries in breadth-first order, and for each directory in that order the end of its children. */
+function breadthFirst(entries: EntryTable, inodes: InodeTable): { order: Words; directoryEnds: Words } {
+  const order = new Uint32Array(entries.length);
+  const ends = new Uint32Array(entries.length);
+  order[0] = root;
+  let length = 1;
+  let directories = 0;
+  for (let at = 0; at < length; at++) {
+    const entry = order[at] as number;
+    if (!inodes.isDirectory(entries.inode(entry))) continue;
+    const start = length;
+    entries.forEachChild(entry, (child) => {
+      order[length++] = child;
+    });
+    sortByName(order.subarray(start, length), entries);
+    ends[directories++] = length;
+  }
+  return { order: order.slice(0, length), directoryEnds: ends.slice(0, directories) };
+}
+
+function packNames(entries: EntryTable, order: Words): { names: Uint8Array<ArrayBuffer>; nameEnds: Words } {
+  const nameEnds = new Uint32Array(order.length);
+  let bytes = 0;
+  for (let i = 0; i < order.length; i++) {
+    const entry = order[i] as number;
+    bytes += entries.nameEnd(entry) - entries.nameStart(entry);
+    nameEnds[i] = bytes;
+  }
+  const names = new Uint8Array(bytes);
+  const source = entries.names;
+  let end = 0;
+  for (let i = 0; i < order.length; i++) {
+    const entry = order[i] as number;
+    const nameEnd = entries.nameEnd(entry);
+    for (let from = entries.nameStart(entry); from < nameEnd; from++) names[end++] = source[from] as number;
+  }
+  return { names, nameEnds };
+}
+
+type Numbering = {
+  /** New number of each old inode. */
+  readonly numbers: Words;
+  readonly oldOfNew: Words;
+  readonly directoryCount: number;
+  readonly deadContents: Words;
+};
+
+/** Directories, then inodes without content, then files by content; each by first entry. */
+function numberInodes(oldInodes: Words, inodes: InodeTable, contents: ContentTable): Numbering {
+  const numbers = new Uint32Array(inodes.attribute.length).fill(none);
+  // Files of content c go to places [contentStart[c], contentStart[c + 1]) behind the others.
+  const contentStart = new Uint32Array(contents.length + 1);
+  const seen = none - 1;
+  let directoryCount = 0;
+  let plainCount = 0;
+  let fileCount = 0;
+  for (const old of oldInodes) {
+    if (numbers[old] === seen) continue;
+    numbers[old] = seen;
+    if (inodes.isDirectory(old)) directoryCount++;
+    else if (inodes.hasContent(old)) {
+      fileCount++;
+      const after = (inodes.payload.items[old] as number) + 1;
+      contentStart[after] = (contentStart[after] as number) + 1;
+    } else plainCount++;
+  }
+  const dead: number[] = [];
+  for (let content = 0; content < contents.length; content++) {
+    if (contentStart[content + 1] === 0) dead.push(content);
+    contentStart[content + 1] = (contentStart[content + 1] as number) + (contentStart[content] as number);
+  }
+  const oldOfNew = new Uint32Array(directoryCount + plainCount + fileCount);
+  let nextDirectory = 0;
+  let nextPlain = directoryCount;
+  const firstFile = directoryCount + plainCount;
+  for (const old of oldInodes) {
+    if (numbers[old] !== seen) continue;
+    let number: number;
+    if (inodes.isDirectory(old)) number = nextDirectory++;
+    else if (inodes.hasContent(old)) {
+      const content = inodes.payload.items[old] as number;
+      number = firstFile + (contentStart[content] as number);
+      contentStart[content] = (contentStart[content] as number) + 1;
+    } else number = nextPlain++;
+    numbers[old] = number;
+    oldOfNew[number] = old;
+  }
+  return { numbers, oldOfNew, directoryCount, deadContents: Uint32Array.from(dead) };
+}
+
+function childRanges(
+  directoryEnds: Words,
+  entryInode: Words,
+  directoryCount: number,
+): { firstChild: Words; subdirectories: Words } {
+  const firstChild = new Uint32Array(directoryCount + 1);
+  const subdirectories = new Uint32Array(directoryCount);
+  firstChild[0] = 1;
+  for (let directory = 0; directory < directoryCount; directory++) {
+    const end = directoryEnds[directory] as number;
+    for (let child = firstChild[directory] as number; child < end; child++)
+      if ((entryInode[child] as number) < directoryCount)
+        subdirectories[directory] = (subdirectories[directory] as number) + 1;
+    firstChild[directory + 1] = end;
+  }
+  return { firstChild, subdirectories };
+}

@@ -1,0 +1,86 @@
+import { LayerError } from "../layer-error.ts";
+import { fileType, type Xattr } from "../layer-tree.ts";
+import { aclAfterChmod, aclKind } from "./posix-acl.ts";
+
+/** Linux: XATTR_NAME_MAX, XATTR_SIZE_MAX. */
+const maximumNameBytes = 255;
+const maximumValueBytes = 65_536;
+
+export type XattrFate = "keep" | { readonly what: string; readonly why: string };
+
+const keptNamespaces = ["user.", "security."];
+const accessAcl = "system.posix_acl_access";
+const defaultAcl = "system.posix_acl_default";
+
+/**
+ * What becomes of an xattr of a tar entry on an inode of type `mode`, as containerd and Linux together decide it: kept, or dropped
+ * with the reason. Throws `LayerError` where setting it fails and containerd gives up.
+ */
+export function xattrFate({ name, value }: Xattr, mode: number): XattrFate {
+  const text = Buffer.from(name).toString("latin1");
+  const type = mode & fileType.mask;
+  if (text.startsWith("trusted.")) return { what: "trusted.* xattrs", why: "containerd does not set them" };
+  if (name.length === 0 || name.length > maximumNameBytes) throw refused("an xattr's name is empty or too long");
+  if (value.length > maximumValueBytes) throw refused(`xattr ${JSON.stringify(text)} exceeds 64 KiB`);
+  const namespace = keptNamespaces.find((prefix) => text.startsWith(prefix));
+  if (namespace !== undefined) {
+    if (text === namespace) throw refused(`an xattr has no name after "${namespace}"`);
+    if (namespace === "user." && type !== fileType.regular && type !== fileType.directory)
+      return { what: "user.* xattrs of links, devices and fifos", why: "Linux has them on files and directories only" };
+    if (text === "security.capability") checkCapability(value);
+    return "keep";
+  }
+  if (text === accessAcl || text === defaultAcl) {
+    if (type === fileType.symbolicLink) return { what: "ACLs of symbolic links", why: "Linux has none" };
+    const kind = aclKind(value);
+    if (kind === "invalid") throw refused(`its ${text} is malformed`);
+    if (kind === "empty") return { what: "empty ACLs", why: "setting one means having none" };
+    if (text === defaultAcl && type !== fileType.directory) throw refused("a default ACL belongs to directories only");
+    if (text === accessAcl && kind === "minimal")
+      return { what: "ACLs that say no more than the mode", why: "Linux keeps only the mode" };
+    return "keep";
+  }
+  return { what: `${namespaceOf(text)} xattrs`, why: "Linux does not know the namespace" };
+}
+
+function refused(reason: string): LayerError {
+  return new LayerError("refused-entry", reason);
+}
+
+function namespaceOf(name: string): string {
+  const dot = name.indexOf(".");
+  return dot < 0 || dot > 32 ? "other" : JSON.stringify(`${name.slice(0, dot + 1)}*`);
+}
+
+/** Linux `security/commoncap.c`, `cap_convert_nscap`: only revisions 2 (20 bytes) and 3 (24 bytes) may be set. */
+function checkCapability(value: Uint8Array): void {
+  const revision = value.length < 4 ? 0 : Buffer.from(value).readUInt32LE(0) & ~1;
+  const isValid =
+    (value.length === 20 && revision === 0x0200_0000) || (value.length === 24 && revision === 0x0300_0000);
+  if (!isValid) throw refused("its security.capability is not of a form that Linux accepts");
+}
+
+/** Sorted by the bytes of the names; the later of two with one name wins. */
+export function mergedXattrs(current: readonly Xattr[], added: readonly Xattr[]): readonly Xattr[] {
+  if (added.length === 0) return current;
+  const byName = new Map<string, Xattr>();
+  for (const xattr of [...current, ...added]) byName.set(Buffer.from(xattr.name).toString("latin1"), xattr);
+  return [...byName.values()].sort((a, b) => Buffer.compare(a.name, b.name));
+}
+
+/** `xattrs` as `chmod` to `mode` leaves them: it changes an access ACL. */
+export function xattrsAfterChmod(xattrs: readonly Xattr[], mode: number): readonly Xattr[] {
+  if (!xattrs.some(isAccessAcl)) return xattrs;
+  return xattrs.map((xattr) =>
+    isAccessAcl(xattr) ? { name: xattr.name, value: aclAfterChmod(xattr.value, mode) } : xattr,
+  );
+}
+
+function isAccessAcl({ name }: Xattr): boolean {
+  return name.length === accessAcl.length && Buffer.from(name).toString("latin1") === accessAcl;
+}
+
+/** `xattrs` as `chown` of anything but a directory leaves them: file capabilities are cleared. */
+export function xattrsAfterChown(xattrs: readonly Xattr[]): readonly Xattr[] {
+  return xattrs.filter(({ name }) => Buffer.from(name).toString("latin1") !== "security.capability");
+}

@@ -1,0 +1,178 @@
+import { createGunzip, createZstdDecompress } from "node:zlib";
+import { LayerError } from "./layer-error.ts";
+import { wholeZstdFrames } from "./zstd-frames.ts";
+
+export type Compression = "gzip" | "zstd" | "none";
+
+/** Sizes measured: larger output buffers do not make it faster, smaller ones do make it slower. */
+const outputBytes = 512 * 2 ** 10;
+const inputAheadBytes = 256 * 2 ** 10;
+const magicBytes = 8;
+
+/**
+ * What a layer's first bytes say (8 where there are as many), as containerd tells it: gzip with deflate, a zstd frame, a skippable frame
+ * before one, or else none. Throws `LayerError` for what is compressed in another way.
+ */
+export function detectCompression(start: Uint8Array): Compression {
+  const bytes = Buffer.from(start);
+  if (bytes[0] === 0x1f && bytes[1] === 0x8b && bytes[2] === 8) return "gzip";
+  if (bytes.length >= 4 && bytes.readUInt32LE(0) === 0xfd2f_b528) return "zstd";
+  if (bytes.length >= 8 && (bytes.readUInt32LE(0) & 0xffff_fff0) >>> 0 === 0x184d_2a50) return "zstd";
+  const other = others.find(({ magic }) => bytes.subarray(0, magic.length).equals(magic));
+  if (other !== undefined)
+    throw new LayerError(
+      "corrupt-compression",
+      `the layer is compressed with ${other.name}; only gzip and zstd are known`,
+    );
+  return "none";
+}
+
+const others = [
+  { name: "xz", magic: Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]) },
+  { name: "bzip2", magic: Buffer.from("BZh") },
+];
+
+export type DecompressOptions = {
+  /** Of the descriptor. The bytes decide; only encrypted layers are refused by it. */
+  readonly mediaType: string;
+  readonly signal: AbortSignal;
+};
+
+/**
+ * The uncompressed bytes of a layer. Inflating runs on a thread of libuv's pool while the caller works on the piece before. Several gzip
+ * members or zstd frames count as one stream; zeros may follow the last gzip member, nothing else.
+ *
+ * Throws `LayerError` ("corrupt-compression") when the stream is damaged, cut short or followed by other bytes, what `input` throws, and
+ * the reason of `signal`.
+ */
+export async function* decompress(
+  input: AsyncIterable<Uint8Array>,
+  { mediaType, signal }: DecompressOptions,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  if (mediaType.endsWith("+encrypted"))
+    throw new LayerError("corrupt-compression", `the layer is encrypted (${mediaType}), which cannot be read`);
+  signal.throwIfAborted();
+  const iterator = input[Symbol.asyncIterator]();
+  const start: Uint8Array[] = [];
+  let startBytes = 0;
+  while (startBytes < magicBytes) {
+    const next = await iterator.next();
+    if (next.done) break;
+    start.push(next.value);
+    startBytes += next.value.length;
+  }
+  const magic = Buffer.concat(start);
+  const rest = rejoin(magic, iterator);
+  switch (detectCompression(magic.subarray(0, magicBytes))) {
+    case "none":
+      for await (const piece of rest) {
+        signal.throwIfAborted();
+        yield piece;
+      }
+      return;
+    case "gzip":
+      yield* inflate(rest, createGunzip({ chunkSize: outputBytes, ...streamOptions }), signal, "gzip");
+      return;
+    case "zstd":
+      yield* inflate(
+        wholeZstdFrames(rest),
+        createZstdDecompress({ chunkSize: outputBytes, ...streamOptions }),
+        signal,
+        "zstd",
+      );
+  }
+}
+
+// The types of node:zlib leave these out, but they reach the stream.
+const streamOptions = { writableHighWaterMark: inputAheadBytes, readableHighWaterMark: 2 * outputBytes };
+
+async function* rejoin(start: Uint8Array, iterator: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  try {
+    if (start.length > 0) yield start;
+    for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
+  } finally {
+    // Not awaited: an input that hangs must not hold up what failed.
+    void iterator.return?.()?.then(undefined, () => {});
+  }
+}
+
+type Inflater = ReturnType<typeof createGunzip> | ReturnType<typeof createZstdDecompress>;
+
+async function* inflate(
+  input: AsyncIterable<Uint8Array>,
+  stream: Inflater,
+  signal: AbortSignal,
+  name: string,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let failure: unknown;
+  let fedBytes = 0;
+  /** How many of the last bytes fed are zeros in a row. */
+  let zeroBytes = 0;
+  let ended = false;
+  let drained: (() => void) | undefined;
+  const wake = () => {
+    drained?.();
+    drained = undefined;
+  };
+  const stop = () => stream.destroy(signal.reason);
+  signal.addEventListener("abort", stop);
+  stream.on("drain", wake).on("close", wake);
+  stream.on("end", () => {
+    ended = true;
+    wake();
+  });
+
+  const feed = async () => {
+    try {
+      for await (const piece of input) {
+        if (stream.destroyed && !ended) return;
+        fedBytes += piece.length;
+        zeroBytes = trailingZeros(piece, zeroBytes);
+        if (!ended && !stream.write(piece)) {
+          await new Promise<void>((resolve) => {
+            if (ended || stream.destroyed) resolve();
+            else drained = resolve;
+          });
+        }
+      }
+      if (!ended) stream.end();
+    } catch (error) {
+      failure = error;
+      stream.destroy(error instanceof Error ? error : new Error(String(error)));
+    }
+  };
+  const feeding = feed();
+  try {
+    for await (const piece of stream) {
+      if (signal.aborted) break;
+      yield piece as Uint8Array;
+    }
+    signal.throwIfAborted();
+    await feeding;
+    if (failure !== undefined) throw failure;
+    if (fedBytes - stream.bytesWritten > zeroBytes) throw corrupt(name, "other bytes follow its end");
+  } catch (error) {
+    signal.throwIfAborted();
+    if (failure !== undefined) throw failure;
+    throw error instanceof LayerError ? error : corrupt(name, reasonOf(error), error);
+  } finally {
+    signal.removeEventListener("abort", stop);
+    stream.destroy();
+  }
+}
+
+function trailingZeros(piece: Uint8Array, before: number): number {
+  let at = piece.length;
+  while (at > 0 && piece[at - 1] === 0) at--;
+  return at === 0 ? before + piece.length : piece.length - at;
+}
+
+function reasonOf(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  if (message === "unexpected end of file") return "it is cut short";
+  return message === "stream.push() after EOF" ? "other bytes follow its end" : message;
+}
+
+function corrupt(name: string, reason: string, cause?: unknown): LayerError {
+  return new LayerError("corrupt-compression", `the layer's ${name} stream is damaged: ${reason}`, { cause });
+}
