@@ -1,5 +1,5 @@
 import type { ProblemList } from "../../filesystem/erofs/checker/problem-list.ts";
-import { type Inode, isRegular } from "../../filesystem/erofs/reader/inode-parser.ts";
+import { type Inode, isDirectory, isRegular } from "../../filesystem/erofs/reader/inode-parser.ts";
 import type { DiskReader } from "../reader/disk-reader.ts";
 import { GrowingArray } from "../reader/growing-array.ts";
 import { contentOfInode } from "../reader/inode-content.ts";
@@ -23,6 +23,8 @@ export class LayerContents {
   /** An inode of the tree that is being walked. Throws `DiskError` when its data is no content of the disk. */
   async add(inode: Inode): Promise<void> {
     this.inodeCount++;
+    // Directories fill gaps between other inodes.
+    if (isDirectory(inode)) return;
     if (!isRegular(inode) || inode.sizeBytes === 0) {
       this.#highestOtherNid = Math.max(this.#highestOtherNid, inode.nid);
       return;

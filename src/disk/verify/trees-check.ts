@@ -74,7 +74,8 @@ async function walkAll(
     },
     onTreeEnd: (tree) => {
       contents.endTree(showPlace(tree).slice(1));
-      options.onProgress?.({ phase: "trees", done: ++done, total: expected.layers.size });
+      done++;
+      options.onProgress?.({ phase: "trees", done, total: expected.layers.size });
     },
   });
   return inodeCount;
@@ -139,7 +140,8 @@ async function checkMergedTrees(
     for (const layer of layers) nids.push((await disk.lookup(layer)).nid);
     const { nid } = await disk.lookup(path);
     await checkMergedTree(disk.image, placeOf(path), nid, nids, problems, options.signal);
-    options.onProgress?.({ phase: "merged trees", done: ++done, total: expected.merged.size });
+    done++;
+    options.onProgress?.({ phase: "merged trees", done, total: expected.merged.size });
   }
 }
 
@@ -169,7 +171,8 @@ async function checkLayerImages(
       problems,
       options.signal,
     );
-    options.onProgress?.({ phase: "layer images", done: ++done, total: trees.length });
+    done++;
+    options.onProgress?.({ phase: "layer images", done, total: trees.length });
   }
   return done;
 }
