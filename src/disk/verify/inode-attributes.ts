@@ -8,12 +8,12 @@ export function differenceOf(
   b: Inode,
   bXattrs: readonly Xattr[],
 ): string | undefined {
-  if (a.mode !== b.mode) return `mode 0${a.mode.toString(8)} instead of 0${b.mode.toString(8)}`;
-  if (a.uid !== b.uid || a.gid !== b.gid) return `owner ${a.uid}:${a.gid} instead of ${b.uid}:${b.gid}`;
+  if (a.mode !== b.mode) return `has mode 0${a.mode.toString(8)} instead of 0${b.mode.toString(8)}`;
+  if (a.uid !== b.uid || a.gid !== b.gid) return `has owner ${a.uid}:${a.gid} instead of ${b.uid}:${b.gid}`;
   if (a.mtimeSeconds !== b.mtimeSeconds || a.mtimeNanoseconds !== b.mtimeNanoseconds) {
-    return `mtime ${showTime(a)} instead of ${showTime(b)}`;
+    return `has mtime ${showTime(a)} instead of ${showTime(b)}`;
   }
-  if (!sameXattrs(aXattrs, bXattrs)) return "other xattrs";
+  if (!sameXattrs(aXattrs, bXattrs)) return "has other xattrs";
   return undefined;
 }
 

@@ -52,7 +52,7 @@ async function compareDirectory(
   const lowers = await Promise.all(lowerNids.map((nid) => image.inode(nid)));
   const expectedXattrs = withoutOverlayXattrs(await image.xattrs(lowers[0]));
   const difference = differenceOf(merged, await image.xattrs(merged), lowers[0], expectedXattrs);
-  if (difference !== undefined) problems.add(showPlace(place), `has ${difference}`);
+  if (difference !== undefined) problems.add(showPlace(place), difference);
 
   const cursor = await DirectoryCursor.open(image, merged);
   const lowerCursors = await Promise.all(lowers.map((lower) => DirectoryCursor.open(image, lower)));
