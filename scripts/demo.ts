@@ -1,4 +1,4 @@
-import { stat } from "node:fs/promises";
+import { stat, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { formatBytes, formatSeconds } from "../src/cli/format.ts";
 import { pushToRegistry } from "../test/support/image-maker.ts";
@@ -27,12 +27,17 @@ async function demo(scope: Scope, signal: AbortSignal): Promise<void> {
   heading("1. A registry with real images");
   const images = await demoImages((text) => say(dim(text)));
   signal.throwIfAborted();
-  const references = await publish(scope, images);
+  const wanted = await publish(scope, images);
   describeImages(images);
 
   heading("2. One disk with all of them");
-  say("No root, no loop device, no unpacking to a folder: the layers stream from the registry into one file.\n");
-  const build = ["build", ...references, "-o", "demo.erofs", "--line", "demo"];
+  say("No root, no loop device, no unpacking to a folder: the layers stream from their source into one file.\n");
+  if (wanted.includes("demo.yaml")) {
+    showCommand(["cat", "demo.yaml"]);
+    await runHere("cat", ["demo.yaml"], signal);
+    console.log();
+  }
+  const build = ["build", ...wanted, "-o", "demo.erofs"];
   const seconds = await command(build, signal);
 
   heading("3. What is on it");
@@ -58,11 +63,14 @@ async function command(args: readonly string[], signal: AbortSignal): Promise<nu
   return seconds;
 }
 
-/** Pushes the images to a registry of our own; without the registry's program they are read from their folder. */
+/**
+ * Pushes the images to a registry of our own and lists them in `demo.yaml`; without the registry's program they are read
+ * from their folder. Returns the arguments of `build` that name them.
+ */
 async function publish(scope: Scope, { layout, images }: DemoImages): Promise<readonly string[]> {
   if (findProgram("docker-registry") === undefined) {
-    say("docker-registry is not installed (that takes root): the images are read from an OCI layout instead");
-    return images.map(({ name }) => `oci:${layout}:${name}`);
+    say("left out: the registry (installing docker-registry takes root). The images are read from an OCI layout.\n");
+    return [...images.map(({ name }) => `oci:${layout}:${name}`), "--line", "demo"];
   }
   const registry = await startRegistry();
   scope.defer(() => registry.stop());
@@ -72,7 +80,10 @@ async function publish(scope: Scope, { layout, images }: DemoImages): Promise<re
   }
   const version = (await run("docker-registry", ["--version"])).trim().split(" ").at(-1);
   say(`Debian's docker-registry ${version} on ${registry.directHost}\n`);
-  return images.map(({ name }) => `${registry.directHost}/${name}`);
+  const list = images.map(({ name }) => `  - ref: ${registry.directHost}/${name}\n`).join("");
+  const head = "apiVersion: nodewarm.io/v1alpha1\nkind: ImageSet\nmetadata:\n  name: demo\nspec:\n  images:\n";
+  await writeFile("demo.yaml", `${head}${list}`);
+  return ["-f", "demo.yaml"];
 }
 
 function describeImages({ images }: DemoImages): void {
@@ -109,18 +120,18 @@ async function showMounted(scope: Scope, signal: AbortSignal): Promise<void> {
 
   const api = treeOf("demo/api");
   say("An image's tree is ready to run; here is an application of one image, straight from the disk:");
-  showCommand(["chroot", join("…", relative(target, api)), "python3", "/srv/app.py", "now"]);
+  showCommand(["chroot", `…/${shortTree(relative(target, api))}`, "python3", "/srv/app.py", "now"]);
   await runHere("chroot", [api, "/usr/bin/python3", "/srv/app.py", "now"], signal);
   console.log();
 
   say("Files that images share are one inode, so the kernel caches them once:");
-  const library = "usr/bin/python3.*[0-9]";
   for (const name of ["demo/api", "demo/science"]) {
-    const tree = treeOf(name);
-    const line = await run("sh", ["-c", `stat -c 'inode %i  %s bytes  %n' ${tree}/${library}`]);
-    say(`${name.padEnd(14)} ${line.trim().replace(`${target}/`, "")}`);
+    const [line] = (await run("sh", ["-c", `stat -c '%i %n' ${treeOf(name)}/usr/bin/python3.*[0-9]`])).split("\n");
+    const [inode, path] = line.split(" ");
+    say(`${name.padEnd(14)} inode ${inode}   ${shortTree(relative(target, path))}`);
   }
-  say("\n  Whiteouts did their work in the image that deletes its documentation:");
+  console.log();
+  say("Whiteouts did their work in the image that deletes its documentation:");
   for (const name of ["demo/api", "demo/web"]) {
     const there = await stat(join(treeOf(name), "usr/share/doc")).then(
       () => "is there",
@@ -141,10 +152,15 @@ async function showCost({ images }: DemoImages, seconds: number, rebuild: number
       ["the same layers unpacked", formatBytes(unpacked)],
       ["the disk: every layer and every image, each file content once", formatBytes(size)],
       ["build, from the first request to the file on the disk", formatSeconds(seconds)],
-      ["build again with --from, nothing changed", formatSeconds(rebuild)],
+      ["build again with --from: no layer fetched, the same bytes", formatSeconds(rebuild)],
     ],
     [1],
   );
+}
+
+/** `images/0123456789ab…/usr`: enough of a digest to tell trees apart. */
+function shortTree(path: string): string {
+  return path.replace(/([0-9a-f]{12})[0-9a-f]{52}/, "$1…");
 }
 
 function sum(numbers: readonly number[]): number {

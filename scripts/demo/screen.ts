@@ -32,7 +32,7 @@ export function table(rows: readonly (readonly string[])[], right: readonly numb
 /** Shows a command as one would type it. */
 export function showCommand(words: readonly string[]): void {
   console.log(
-    `${green("$")} ${bold(words.map((word) => (/^[\w@%+=:,./{}-]+$/.test(word) ? word : `'${word}'`)).join(" "))}`,
+    `${green("$")} ${bold(words.map((word) => (/^[\w@%+=:,./{}…-]+$/.test(word) ? word : `'${word}'`)).join(" "))}`,
   );
 }
 
