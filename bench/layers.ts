@@ -52,7 +52,7 @@ async function main(): Promise<void> {
   const [layer] = fitting.sort((a, b) => b.tarBytes - a.tarBytes);
   if (layer === undefined) throw new Error(`${values.set} has no layer of at most ${values["limit-mb"]} MB`);
   const blob = new ImageStore(cache).blobPath(layer.digest);
-  const steps = await stepsFor(layer, blob, join(cache.work, `layers-${process.pid}`));
+  const steps = await stepsFor(layer, blob, join(cache.work, "tar"));
   const seconds = steps.map(() => [] as number[]);
   for (let run = 0; run < Number(values.runs); run++) {
     for (const [index, step] of steps.entries()) {

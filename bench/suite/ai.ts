@@ -12,7 +12,7 @@ const mib = 1 << 20;
 type Pool = { readonly files: readonly { path: string; sizeBytes: number }[]; remove: () => Promise<void> };
 
 async function openPool(context: SuiteContext): Promise<Pool> {
-  const directory = join(context.cache.work, `pool-${process.pid}`);
+  const directory = join(context.cache.work, "pool");
   const more = context.scale === "full" ? ["ghc", "llvm-14-dev", "libclang-14-dev", "libtorch1.13"] : [];
   const names = ["libllvm14", "golang-1.19-go", "golang-1.19-src", ...more];
   const debs = (await context.debian.resolve(names)).filter((deb) => names.includes(deb.name));

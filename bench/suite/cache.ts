@@ -1,4 +1,4 @@
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 
@@ -15,11 +15,14 @@ export type BenchCache = {
   readonly layers: string;
   /** One JSON file for each set that is done. */
   readonly sets: string;
-  /** Scratch of the run itself; on the file system that the results are written to. */
+  /** Scratch of this process, removed when it exits; on the same file system as all the rest. */
   readonly work: string;
 };
 
-/** The cache in `${XDG_CACHE_HOME:-~/.cache}/nodewarm/bench`; its folders exist afterwards. */
+/**
+ * The cache in `${XDG_CACHE_HOME:-~/.cache}/nodewarm/bench`; its folders exist afterwards. Removes what benchmarks left that
+ * were killed.
+ */
 export function openBenchCache(): BenchCache {
   const base = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "nodewarm", "bench");
   const root = join(base, generatorVersion);
@@ -28,8 +31,12 @@ export function openBenchCache(): BenchCache {
     registry: join(root, "registry"),
     layers: join(root, "layers"),
     sets: join(root, "sets"),
-    work: join(root, "work"),
+    work: join(root, "work", String(process.pid)),
   };
   for (const directory of Object.values(cache)) mkdirSync(directory, { recursive: true });
+  for (const pid of readdirSync(join(root, "work"))) {
+    if (!existsSync(`/proc/${pid}`)) rmSync(join(root, "work", pid), { recursive: true, force: true });
+  }
+  process.once("exit", () => rmSync(cache.work, { recursive: true, force: true }));
   return cache;
 }
