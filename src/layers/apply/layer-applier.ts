@@ -1,5 +1,5 @@
 import { LayerError, limitError, printableName } from "../layer-error.ts";
-import { fileType, noContent, type Xattr } from "../layer-tree.ts";
+import { fileType, type InodeAttributes, noContent, type Xattr } from "../layer-tree.ts";
 import type { LayerLimits } from "../limits.ts";
 import { typeFlag } from "../tar/header.ts";
 import type { TarEntry } from "../tar/tar-entry.ts";
@@ -10,7 +10,7 @@ import { InodeTable, none } from "./inode-table.ts";
 import { LinkResolver } from "./link-resolver.ts";
 import { cleanName, climbs, depthOf } from "./path.ts";
 import { type FoundParent, PathFinder } from "./path-finder.ts";
-import { mergedXattrs, xattrFate, xattrsAfterChmod, xattrsAfterChown } from "./xattr-policy.ts";
+import { inheritedXattrs, mergedXattrs, xattrFate, xattrsAfterChmod, xattrsAfterChown } from "./xattr-policy.ts";
 
 const whiteoutPrefix = Buffer.from(".wh.");
 const opaqueName = Buffer.from(".wh..wh..opq");
@@ -35,7 +35,8 @@ export type LayerApplierOptions = {
  * directory on Linux as root, in the order of the tar:
  *
  * - entries that resolve to the root are ignored, so the root is 0755 0:0 with mtime 0;
- * - parents are found through the links that the layer has so far, and made 0755 0:0 where they are missing;
+ * - parents are found through the links that the layer has so far, and made 0755 0:0 where they are missing (with the group and the
+ *   default ACL that Linux makes them inherit);
  * - an entry replaces what is there, except that directories merge;
  * - owner, then xattrs, then mode, then times: of hard links too, which so change the inode they share;
  * - whiteouts become devices 0:0 with mode 0 and their own owner; their mtime, which is the time of unpacking in containerd, is 0;
@@ -54,6 +55,7 @@ export class LayerApplier {
   readonly #links: LinkResolver;
   readonly #finder: PathFinder;
   readonly #times: DirectoryTimes;
+  readonly #opaque = new Set<number>();
 
   constructor(options: LayerApplierOptions) {
     this.#limits = options.limits;
@@ -109,7 +111,7 @@ export class LayerApplier {
       this.#remove(existing);
     }
     if (entry.type === typeFlag.paxGlobal) return undefined;
-    const inode = this.#create(entry);
+    const inode = this.#create(entry, this.inodes.attributesOf(this.entries.inode(parent.entry)));
     this.#reserve(path.length - start);
     const created = this.entries.link(parent.entry, path, start, path.length, inode);
     if (isDirectory) this.#setDirectory(entry, created, parent, path);
@@ -130,8 +132,11 @@ export class LayerApplier {
   #whiteout(entry: TarEntry, directory: number, path: Uint8Array, start: number): void {
     const parentInode = this.entries.inode(directory);
     if (path.length - start === opaqueName.length && startsWith(path, start, opaqueName)) {
-      if (this.#isBase) this.#removeImplied(directory);
-      else this.#setXattrs(parentInode, [opaqueXattr]);
+      if (this.#isBase) {
+        // As containerd 2.4: the first mark of a directory counts.
+        if (!this.#opaque.has(directory)) this.#removeImplied(directory);
+        this.#opaque.add(directory);
+      } else this.#setXattrs(parentInode, [opaqueXattr]);
       return;
     }
     const from = start + whiteoutPrefix.length;
@@ -146,7 +151,11 @@ export class LayerApplier {
     if (length > maximumNameBytes) throw nameTooLong();
     if (existing !== none)
       throw new LayerError("refused-entry", "it is a whiteout of an entry that the layer has itself");
-    const inode = this.inodes.add(fileType.characterDevice, ownerID(entry.uid, 0), ownerID(entry.gid, 0), noXattrs, 0);
+    const parent = this.inodes.attributesOf(parentInode);
+    const xattrs = inheritedXattrs(parent.xattrs, 0, false);
+    const uid = ownerID(entry.uid, 0);
+    const gid = ownerID(entry.gid, inheritedGroup(parent));
+    const inode = this.inodes.add(fileType.characterDevice, uid, gid, xattrs, 0);
     this.#reserve(length);
     this.entries.link(directory, path, from, path.length, inode);
   }
@@ -169,24 +178,25 @@ export class LayerApplier {
   }
 
   /** The inode for an entry that is not there yet, or the one that a hard link names. */
-  #create(entry: TarEntry): number {
+  #create(entry: TarEntry, parent: InodeAttributes): number {
     const mode = entry.mode & 0o7777;
     const uid = ownerID(entry.uid, 0);
-    const gid = ownerID(entry.gid, 0);
+    const gid = ownerID(entry.gid, inheritedGroup(parent));
+    const xattrs = inheritedXattrs(parent.xattrs, mode, entry.type === typeFlag.directory);
     switch (entry.type) {
       case typeFlag.regular:
       case typeFlag.contiguous:
       case typeFlag.gnuSparse:
-        return this.inodes.add(fileType.regular | mode, uid, gid, noXattrs, noContent);
+        return this.inodes.add(fileType.regular | mode, uid, gid, xattrs, noContent);
       case typeFlag.directory:
-        return this.inodes.add(fileType.directory | mode, uid, gid, noXattrs, 0);
+        return this.inodes.add(fileType.directory | mode, uid, gid, xattrs, 0);
       case typeFlag.characterDevice:
-        return this.inodes.add(fileType.characterDevice | mode, uid, gid, noXattrs, deviceNumber(entry));
+        return this.inodes.add(fileType.characterDevice | mode, uid, gid, xattrs, deviceNumber(entry));
       case typeFlag.blockDevice:
-        return this.inodes.add(fileType.blockDevice | mode, uid, gid, noXattrs, deviceNumber(entry));
+        return this.inodes.add(fileType.blockDevice | mode, uid, gid, xattrs, deviceNumber(entry));
       case typeFlag.fifo:
         deviceNumber(entry);
-        return this.inodes.add(fileType.fifo | mode, uid, gid, noXattrs, 0);
+        return this.inodes.add(fileType.fifo | mode, uid, gid, xattrs, 0);
       case typeFlag.symbolicLink:
         return this.#createSymbolicLink(entry.linkName);
       case typeFlag.hardLink: {
@@ -216,7 +226,9 @@ export class LayerApplier {
   }
 
   #addImplied(directory: number, path: Uint8Array, start: number, end: number): number {
-    const inode = this.inodes.add(fileType.directory | 0o755, 0, 0, noXattrs, 1);
+    const parent = this.inodes.attributesOf(this.entries.inode(directory));
+    const xattrs = inheritedXattrs(parent.xattrs, 0o755, true);
+    const inode = this.inodes.add(fileType.directory | 0o755, 0, inheritedGroup(parent), xattrs, 1);
     this.#reserve(end - start);
     return this.entries.link(directory, path, start, end, inode);
   }
@@ -301,6 +313,11 @@ function nameTooLong(): LayerError {
 
 function shownType(type: number): string {
   return type > 0x20 && type < 0x7f ? `'${String.fromCharCode(type)}'` : String(type);
+}
+
+/** A directory with the setgid bit gives its group to what is made in it. */
+function inheritedGroup(parent: InodeAttributes): number {
+  return (parent.mode & 0o2000) === 0 ? 0 : parent.gid;
 }
 
 /** The low 32 bits, as the kernel takes them; -1 leaves the owner as it is. Throws where the number is not exact. */

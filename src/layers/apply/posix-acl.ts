@@ -32,9 +32,20 @@ export function aclKind(value: Uint8Array): "invalid" | "empty" | "minimal" | "e
   return seen.size === 3 ? "minimal" : "extended";
 }
 
+/** An ACL as Linux gives it out: entries without a name have no id. */
+export function aclAsGiven(value: Uint8Array): Uint8Array {
+  const result = new Uint8Array(value);
+  const view = viewOf(result);
+  for (let at = headerBytes; at < result.length; at += entryBytes) {
+    const current = view.getUint16(at, true);
+    if (current !== tag.user && current !== tag.group) view.setUint32(at + 4, undefinedId, true);
+  }
+  return result;
+}
+
 /** An access ACL after `chmod`: its owner, its mask (else its owning group) and others take the bits of the mode. */
 export function aclAfterChmod(value: Uint8Array, mode: number): Uint8Array {
-  const result = new Uint8Array(value);
+  const result = aclAsGiven(value);
   const view = viewOf(result);
   let groupAt = 0;
   for (let at = headerBytes; at < result.length; at += entryBytes) {
@@ -42,7 +53,6 @@ export function aclAfterChmod(value: Uint8Array, mode: number): Uint8Array {
     if (current === tag.owner) view.setUint16(at + 2, (mode >> 6) & 7, true);
     if (current === tag.other) view.setUint16(at + 2, mode & 7, true);
     if (current === tag.mask || (current === tag.owningGroup && groupAt === 0)) groupAt = at;
-    if (current !== tag.user && current !== tag.group) view.setUint32(at + 4, undefinedId, true);
   }
   if (groupAt > 0) view.setUint16(groupAt + 2, (mode >> 3) & 7, true);
   return result;

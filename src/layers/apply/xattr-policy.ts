@@ -1,6 +1,6 @@
 import { LayerError } from "../layer-error.ts";
 import { fileType, type Xattr } from "../layer-tree.ts";
-import { aclAfterChmod, aclKind } from "./posix-acl.ts";
+import { aclAfterChmod, aclAsGiven, aclKind } from "./posix-acl.ts";
 
 /** Linux: XATTR_NAME_MAX, XATTR_SIZE_MAX. */
 const maximumNameBytes = 255;
@@ -24,9 +24,9 @@ export function xattrFate({ name, value }: Xattr, mode: number): XattrFate {
   if (value.length > maximumValueBytes) throw refused(`xattr ${JSON.stringify(text)} exceeds 64 KiB`);
   const namespace = keptNamespaces.find((prefix) => text.startsWith(prefix));
   if (namespace !== undefined) {
-    if (text === namespace) throw refused(`an xattr has no name after "${namespace}"`);
     if (namespace === "user." && type !== fileType.regular && type !== fileType.directory)
       return { what: "user.* xattrs of links, devices and fifos", why: "Linux has them on files and directories only" };
+    if (text === namespace) throw refused(`an xattr has no name after "${namespace}"`);
     if (text === "security.capability") checkCapability(value);
     return "keep";
   }
@@ -68,19 +68,28 @@ export function mergedXattrs(current: readonly Xattr[], added: readonly Xattr[])
   return [...byName.values()].sort((a, b) => Buffer.compare(a.name, b.name));
 }
 
-/** `xattrs` as `chmod` to `mode` leaves them: it changes an access ACL. */
+/** `xattrs` as `chmod` to `mode` leaves them: it changes an access ACL. ACLs take the form in which Linux gives them out. */
 export function xattrsAfterChmod(xattrs: readonly Xattr[], mode: number): readonly Xattr[] {
-  if (!xattrs.some(isAccessAcl)) return xattrs;
-  return xattrs.map((xattr) =>
-    isAccessAcl(xattr) ? { name: xattr.name, value: aclAfterChmod(xattr.value, mode) } : xattr,
-  );
+  if (!xattrs.some((xattr) => isNamed(xattr, accessAcl) || isNamed(xattr, defaultAcl))) return xattrs;
+  return xattrs.map(({ name, value }) => {
+    if (isNamed({ name, value }, accessAcl)) return { name, value: aclAfterChmod(value, mode) };
+    return { name, value: isNamed({ name, value }, defaultAcl) ? aclAsGiven(value) : value };
+  });
 }
 
-function isAccessAcl({ name }: Xattr): boolean {
-  return name.length === accessAcl.length && Buffer.from(name).toString("latin1") === accessAcl;
+/** What a new file takes from a directory with a default ACL (`posix_acl_create`), once its mode is `mode`. */
+export function inheritedXattrs(parent: readonly Xattr[], mode: number, isDirectory: boolean): readonly Xattr[] {
+  const inherited = parent.find((xattr) => isNamed(xattr, defaultAcl));
+  if (inherited === undefined) return parent.length === 0 ? parent : [];
+  const access = { name: Buffer.from(accessAcl), value: aclAfterChmod(inherited.value, mode) };
+  return [...(aclKind(inherited.value) === "extended" ? [access] : []), ...(isDirectory ? [inherited] : [])];
+}
+
+function isNamed({ name }: Xattr, text: string): boolean {
+  return name.length === text.length && Buffer.from(name).toString("latin1") === text;
 }
 
 /** `xattrs` as `chown` of anything but a directory leaves them: file capabilities are cleared. */
 export function xattrsAfterChown(xattrs: readonly Xattr[]): readonly Xattr[] {
-  return xattrs.filter(({ name }) => Buffer.from(name).toString("latin1") !== "security.capability");
+  return xattrs.filter((xattr) => !isNamed(xattr, "security.capability"));
 }
