@@ -2,7 +2,7 @@ import type { ImageSet } from "../suite/image-set.ts";
 import type { FromRow } from "./from-row.ts";
 import type { Machine } from "./machine.ts";
 import type { SizeRow } from "./size-row.ts";
-import type { SpeedRow } from "./speed-row.ts";
+import type { SpeedRow, Summary } from "./speed-row.ts";
 import { count, markdownTable, mebibytes, megabytes, significant } from "./table.ts";
 import { allowedTemporary, type Mark, mark, peakMemoryBytes, wallTargets } from "./targets.ts";
 
@@ -62,8 +62,8 @@ function speedTable(rows: readonly SpeedRow[]): string {
       return [
         row.name,
         String(row.runs),
-        `${significant(row.build.wallSeconds)} (±${percent(row.build.wallSpread)})`,
-        row.pull ? `${significant(row.pull.wallSeconds)} (±${percent(row.pull.wallSpread)})` : "",
+        wall(row.build, row.runs),
+        row.pull ? wall(row.pull, row.runs) : "",
         row.ratio === undefined ? "" : row.ratio.toFixed(2),
         row.ratio === undefined ? "" : verdict(mark("wall", row.ratio, wallTarget(row.name))),
         significant(row.build.cpuSeconds),
@@ -140,10 +140,10 @@ function fromTable(rows: readonly FromRow[]): string {
   );
 }
 
-function verdict(found: Mark): string {
-  return found.met ? "ok" : "OVER";
+function wall(summary: Summary, runs: number): string {
+  return `${significant(summary.wallSeconds)}${runs === 1 ? "" : ` (±${Math.round(summary.wallSpread * 100)} %)`}`;
 }
 
-function percent(share: number): string {
-  return `${Math.round(share * 100)} %`;
+function verdict(found: Mark): string {
+  return found.met ? "ok" : "OVER";
 }
