@@ -1,5 +1,5 @@
 /**
- * The tree that one layer unpacks to, in packed buffers: about 44 bytes and the name for each entry, so that millions of
+ * The tree that one layer unpacks to, in packed buffers: about 24 bytes and the name for each entry, so that millions of
  * entries fit in memory and cross threads without a copy.
  *
  * Entries stand in breadth-first order: entry 0 is the root (its name is empty), the children of one directory are
@@ -24,13 +24,13 @@ export type LayerTree = {
   readonly firstChild: Uint32Array;
 
   /** Per inode: index into `attributes`. */
-  readonly attribute: Uint32Array;
+  readonly attribute: PackedNumbers;
   /** Each combination of mode, owner and xattrs once. */
   readonly attributes: readonly InodeAttributes[];
   /** Per inode, seconds since 1970 (whole numbers, never negative) and nanoseconds. */
-  readonly mtimeSeconds: Float64Array;
-  readonly mtimeNanoseconds: Uint32Array;
-  readonly linkCount: Uint32Array;
+  readonly mtimeSeconds: PackedNumbers;
+  readonly mtimeNanoseconds: PackedNumbers;
+  readonly linkCount: PackedNumbers;
   /**
    * Per inode: regular file: index into the layer's contents, or `noContent` when it is empty; symbolic link: index into
    * `targetEnds`; device: `rdev` as Linux `new_encode_dev` gives it; directory: 1 when it was not in the tar but only
@@ -43,7 +43,30 @@ export type LayerTree = {
   readonly targetEnds: Uint32Array;
   /** Directories that the tar only implies; where this is not 0, the tree depends on the layers below. */
   readonly impliedDirectoryCount: number;
+  /**
+   * What became of the tar's whiteouts and opaque marks, where it has any: `kept` for overlayfs, or `applied` to the tree
+   * itself, as containerd does with a layer that has none below.
+   */
+  readonly whiteouts?: "kept" | "applied";
 };
+
+/** Whole numbers ≥ 0 in the narrowest elements that hold them all. */
+export type PackedNumbers = Uint8Array | Uint16Array | Uint32Array | Float64Array;
+
+/** The same numbers in as few bytes as they need. */
+export function packNumbers(numbers: PackedNumbers): PackedNumbers {
+  let largest = 0;
+  for (let i = 0; i < numbers.length; i++) if (numbers[i] > largest) largest = numbers[i];
+  const Narrowest =
+    largest <= 0xff
+      ? Uint8Array
+      : largest <= 0xffff
+        ? Uint16Array
+        : largest <= 0xffff_ffff
+          ? Uint32Array
+          : Float64Array;
+  return numbers instanceof Narrowest ? numbers : Narrowest.from(numbers);
+}
 
 /** Value of `LayerTree.payload` for an empty regular file. */
 export const noContent = 0xffff_ffff;

@@ -108,8 +108,10 @@ export async function readLayer(options: ReadLayerOptions): Promise<LayerResult>
       `the uncompressed layer has digest sha256:${actual}, but the image's config says ${diffID}`,
     );
   const sealed = sealLayer(applier.entries, applier.inodes, writer.contents);
+  const { whiteouts } = applier;
   return {
     ...sealed,
+    tree: whiteouts === undefined ? sealed.tree : { ...sealed.tree, whiteouts },
     contentCount: writer.contents.length,
     uncompressedBytes,
     compressedBytes: input.bytesRead,

@@ -10,7 +10,14 @@ import { InodeTable, none } from "./inode-table.ts";
 import { LinkResolver } from "./link-resolver.ts";
 import { cleanName, climbs, depthOf } from "./path.ts";
 import { type FoundParent, PathFinder } from "./path-finder.ts";
-import { inheritedXattrs, mergedXattrs, xattrFate, xattrsAfterChmod, xattrsAfterChown } from "./xattr-policy.ts";
+import {
+  inheritedXattrs,
+  isNamed,
+  mergedXattrs,
+  xattrFate,
+  xattrsAfterChmod,
+  xattrsAfterChown,
+} from "./xattr-policy.ts";
 
 const whiteoutPrefix = Buffer.from(".wh.");
 const opaqueName = Buffer.from(".wh..wh..opq");
@@ -52,6 +59,7 @@ export class LayerApplier {
   readonly #limits: LayerLimits;
   readonly #dropped: DropCounter;
   readonly #isBase: boolean;
+  #hasWhiteouts = false;
   readonly #links: LinkResolver;
   readonly #finder: PathFinder;
   readonly #times: DirectoryTimes;
@@ -89,6 +97,12 @@ export class LayerApplier {
   /** All entries were applied: gives directories their times, which containerd sets last. */
   finish(): void {
     this.#times.apply();
+  }
+
+  /** See `LayerTree.whiteouts`. */
+  get whiteouts(): "kept" | "applied" | undefined {
+    if (!this.#hasWhiteouts) return undefined;
+    return this.#isBase ? "applied" : "kept";
   }
 
   #apply(entry: TarEntry): number | undefined {
@@ -130,6 +144,7 @@ export class LayerApplier {
   }
 
   #whiteout(entry: TarEntry, directory: number, path: Uint8Array, start: number): void {
+    this.#hasWhiteouts = true;
     const parentInode = this.entries.inode(directory);
     if (path.length - start === opaqueName.length && startsWith(path, start, opaqueName)) {
       if (this.#isBase) {
@@ -246,8 +261,7 @@ export class LayerApplier {
     const mode = type === fileType.symbolicLink ? current.mode : type | (entry.mode & 0o7777);
     let xattrs = current.xattrs;
     if (xattrs.length > 0 && type !== fileType.directory) xattrs = xattrsAfterChown(xattrs);
-    const added = entry.xattrs.length > 0 ? this.#kept(entry.xattrs, mode) : noXattrs;
-    xattrs = mergedXattrs(xattrs, added);
+    if (entry.xattrs.length > 0) xattrs = this.#withXattrs(xattrs, entry.xattrs, mode);
     if (xattrs.length > 0) xattrs = xattrsAfterChmod(xattrs, mode);
     this.#checkXattrs(xattrs);
     const uid = ownerID(entry.uid, current.uid);
@@ -261,13 +275,20 @@ export class LayerApplier {
       this.#dropped.add(`${key.split(".").slice(0, 2).join(".")}.* records`, "containerd does not read them");
   }
 
-  #kept(xattrs: readonly Xattr[], mode: number): readonly Xattr[] {
-    return xattrs.filter((xattr) => {
+  /** `current` and those of the entry that a node would have set on an inode of this mode. */
+  #withXattrs(current: readonly Xattr[], added: readonly Xattr[], mode: number): readonly Xattr[] {
+    let remaining = current;
+    const kept = added.filter((xattr) => {
       const fate = xattrFate(xattr, mode);
       if (fate === "keep") return true;
       this.#dropped.add(fate.what, fate.why);
+      if (fate.replaces) {
+        const name = Buffer.from(xattr.name).toString("latin1");
+        remaining = remaining.filter((other) => !isNamed(other, name));
+      }
       return false;
     });
+    return mergedXattrs(remaining, kept);
   }
 
   #setXattrs(inode: number, added: readonly Xattr[]): void {

@@ -1,5 +1,5 @@
 import type { ContentTable } from "../content-table.ts";
-import { fileType, type InodeAttributes, type LayerTree, noContent } from "../layer-tree.ts";
+import { fileType, type InodeAttributes, type LayerTree, noContent, packNumbers } from "../layer-tree.ts";
 import { type EntryTable, root } from "./entry-table.ts";
 import { type InodeTable, none } from "./inode-table.ts";
 import { sortByName } from "./sort-by-name.ts";
@@ -75,11 +75,11 @@ export function sealLayer(entries: EntryTable, inodes: InodeTable, contents: Con
     inodeCount,
     directoryCount,
     firstChild,
-    attribute,
+    attribute: packNumbers(attribute),
     attributes,
-    mtimeSeconds,
-    mtimeNanoseconds,
-    linkCount,
+    mtimeSeconds: packNumbers(mtimeSeconds),
+    mtimeNanoseconds: packNumbers(mtimeNanoseconds),
+    linkCount: packNumbers(linkCount),
     payload,
     targets: packedTargets,
     targetEnds,

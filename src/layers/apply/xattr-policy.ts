@@ -6,7 +6,10 @@ import { aclAfterChmod, aclAsGiven, aclKind } from "./posix-acl.ts";
 const maximumNameBytes = 255;
 const maximumValueBytes = 65_536;
 
-export type XattrFate = "keep" | { readonly what: string; readonly why: string };
+export type XattrFate =
+  | "keep"
+  /** `replaces`: one of that name that the inode has already goes too. */
+  | { readonly what: string; readonly why: string; readonly replaces?: true };
 
 const keptNamespaces = ["user.", "security."];
 const accessAcl = "system.posix_acl_access";
@@ -34,10 +37,10 @@ export function xattrFate({ name, value }: Xattr, mode: number): XattrFate {
     if (type === fileType.symbolicLink) return { what: "ACLs of symbolic links", why: "Linux has none" };
     const kind = aclKind(value);
     if (kind === "invalid") throw refused(`its ${text} is malformed`);
-    if (kind === "empty") return { what: "empty ACLs", why: "setting one means having none" };
+    if (kind === "empty") return { what: "empty ACLs", why: "setting one means having none", replaces: true };
     if (text === defaultAcl && type !== fileType.directory) throw refused("a default ACL belongs to directories only");
     if (text === accessAcl && kind === "minimal")
-      return { what: "ACLs that say no more than the mode", why: "Linux keeps only the mode" };
+      return { what: "ACLs that say no more than the mode", why: "Linux keeps only the mode", replaces: true };
     return "keep";
   }
   return { what: `${namespaceOf(text)} xattrs`, why: "Linux does not know the namespace" };
@@ -85,7 +88,8 @@ export function inheritedXattrs(parent: readonly Xattr[], mode: number, isDirect
   return [...(aclKind(inherited.value) === "extended" ? [access] : []), ...(isDirectory ? [inherited] : [])];
 }
 
-function isNamed({ name }: Xattr, text: string): boolean {
+/** Whether an xattr has this name. */
+export function isNamed({ name }: Xattr, text: string): boolean {
   return name.length === text.length && Buffer.from(name).toString("latin1") === text;
 }
 
