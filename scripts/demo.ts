@@ -25,7 +25,7 @@ async function demo(scope: Scope, signal: AbortSignal): Promise<void> {
   process.chdir(work);
 
   heading("1. A registry with real images");
-  const images = await demoImages((text) => say(dim(text)));
+  const images = await demoImages((text) => say(dim(text)), signal);
   signal.throwIfAborted();
   const wanted = await publish(scope, images);
   describeImages(images);

@@ -25,7 +25,7 @@ print(json.dumps({"python": platform.python_version(), "says": "hello from a cac
 `;
 
 /** Real images of this machine's Debian packages, made once and kept in the cache. */
-export async function demoImages(say: (text: string) => void): Promise<DemoImages> {
+export async function demoImages(say: (text: string) => void, signal: AbortSignal): Promise<DemoImages> {
   const cache = join(await cacheDirectory(`demo-images-${await debianRelease()}-1`), "layout");
   const list = join(cache, "demo.json");
   const known = await readFile(list, "utf8").catch(() => undefined);
@@ -35,7 +35,7 @@ export async function demoImages(say: (text: string) => void): Promise<DemoImage
   try {
     const layout = join(work, "layout");
     await mkdir(layout);
-    const images = await makeImages(work, layout, say);
+    const images = await makeImages(work, layout, say, signal);
     await writeFile(join(layout, "demo.json"), JSON.stringify(images));
     await rm(cache, { recursive: true, force: true });
     await rename(layout, cache);
@@ -45,9 +45,15 @@ export async function demoImages(say: (text: string) => void): Promise<DemoImage
   }
 }
 
-async function makeImages(work: string, layout: string, say: (text: string) => void): Promise<DemoImage[]> {
+async function makeImages(
+  work: string,
+  layout: string,
+  say: (text: string) => void,
+  signal: AbortSignal,
+): Promise<DemoImage[]> {
   const folders = await unpackLayers(work);
   const layer = async (name: string, folder: string, mtime?: string): Promise<MadeLayer> => {
+    signal.throwIfAborted();
     const tar = join(work, `${name}.tar`);
     const fixed = ["--sort=name", "--numeric-owner", "--owner=0", "--group=0", "--format=pax"];
     const times = mtime === undefined ? [] : [`--mtime=${mtime}`];
