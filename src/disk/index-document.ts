@@ -18,6 +18,7 @@ export type IndexLayer = {
   readonly tree: string;
   /** Numbers of the directories that the tar only implies, in breadth-first order of the tree; left out when there are none. */
   readonly impliedDirectories?: readonly number[];
+  readonly whiteouts?: "kept" | "applied";
 };
 
 export type IndexImage = {

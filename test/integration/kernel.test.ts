@@ -18,7 +18,7 @@ test("a disk passes fsck.erofs and can be read to the last byte", { skip }, asyn
   await using scope = new AsyncDisposableStack();
   const { path, source, image } = await makeDisk(scope);
   const mountPoint = await mountSound(scope, path);
-  assert.deepEqual(compareTrees(source, (await mountedImage(mountPoint, image)).layers[0] ?? ""), []);
+  assert.deepEqual(compareLayer(source, (await mountedImage(mountPoint, image)).layers[0] ?? ""), []);
   const said = await run("dump.erofs", ["-s", path]);
   assert.match(said, /magic number:\s+0xE0F5E1E2/i);
   assert.match(said, /features:.*sb_csum/i);
@@ -29,7 +29,7 @@ test("what follows the image on its file changes nothing", { skip }, async () =>
   const { path, source, image } = await makeDisk(scope);
   await appendFile(path, Buffer.alloc(1_234_567, 0xa5));
   const mountPoint = await mountSound(scope, path);
-  assert.deepEqual(compareTrees(source, (await mountedImage(mountPoint, image)).layers[0] ?? ""), []);
+  assert.deepEqual(compareLayer(source, (await mountedImage(mountPoint, image)).layers[0] ?? ""), []);
 });
 
 test("a disk may lie on a larger device", { skip }, async () => {
@@ -40,7 +40,7 @@ test("a disk may lie on a larger device", { skip }, async () => {
   const device = await attachLoopDevice(scope, path);
   await run("fsck.erofs", [device]);
   const mountPoint = await mountErofs(scope, device);
-  assert.deepEqual(compareTrees(source, (await mountedImage(mountPoint, image)).layers[0] ?? ""), []);
+  assert.deepEqual(compareLayer(source, (await mountedImage(mountPoint, image)).layers[0] ?? ""), []);
 });
 
 test("a disk with layer images and blobs can be mounted from its file alone", { skip }, async (context) => {
@@ -62,8 +62,13 @@ test("each layer image is an image of its own that the kernel mounts from within
   const hex = image.layers[0]?.diffID.slice("sha256:".length) ?? "";
   const layerImage = join(mountPoint, "erofs/sha256", hex.slice(0, 2), `${hex}.erofs`);
   await run("fsck.erofs", [layerImage]);
-  assert.deepEqual(compareTrees(source, await mountErofs(scope, layerImage)), []);
+  assert.deepEqual(compareLayer(source, await mountErofs(scope, layerImage)), []);
 });
+
+/** containerd leaves out a tar's entry for the root, so its time is not that of the source. */
+function compareLayer(source: string, tree: string): string[] {
+  return compareTrees(source, tree, { impliedDirectories: true });
+}
 
 /** A disk with one image of one layer, and the folder that the layer was made of. */
 async function makeDisk(scope: Scope, everything = false): Promise<{ path: string; source: string; image: MadeImage }> {

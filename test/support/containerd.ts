@@ -110,7 +110,8 @@ export async function layerDirectories(containerd: Containerd, diffIDs: readonly
   const key = `view-${digestHex(top)}`;
   const snapshots = ["snapshots", "--snapshotter", "overlayfs"];
   const mount = await containerd.ctr(...snapshots, "view", "--target", "/target", key, top);
-  await containerd.ctr(...snapshots, "rm", key);
+  // containerd may have collected it by itself: nothing refers to it.
+  await containerd.ctr(...snapshots, "rm", key).catch(() => {});
   const lower = /lowerdir=([^,\s]+)/.exec(mount)?.[1]?.split(":").reverse();
   const single = /(?:mount -t bind|--bind|bind) (\S+\/fs) /.exec(mount)?.[1];
   const directories = lower ?? (single === undefined ? [] : [single]);

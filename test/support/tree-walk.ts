@@ -12,15 +12,20 @@ export type TreeEntry = {
   readonly target: string | undefined;
 };
 
-/** Every path of the tree, in the order of their bytes within each folder. Other file systems mounted below are entered. */
+/**
+ * Every path of the tree, in the order of their bytes within each folder. Other file systems mounted below are entered.
+ * Names that are listed but not there are left out: overlayfs lists whiteouts of a folder that only one layer has.
+ */
 export function* walkTree(root: string): Generator<TreeEntry> {
+  lstatSync(root);
   yield* walk(Buffer.from(root), "");
 }
 
 export const isWhiteout = ({ stats }: TreeEntry): boolean => stats.isCharacterDevice() && stats.rdev === 0n;
 
 function* walk(absolute: Buffer, path: string): Generator<TreeEntry> {
-  const stats = lstatSync(absolute, { bigint: true });
+  const stats = lstatSync(absolute, { bigint: true, throwIfNoEntry: false });
+  if (stats === undefined) return;
   const target = stats.isSymbolicLink() ? readlinkSync(absolute, { encoding: "buffer" }).toString("latin1") : undefined;
   yield { path, absolute, stats, xattrs: readXattrs(absolute), target };
   if (!stats.isDirectory()) return;

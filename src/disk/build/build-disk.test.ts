@@ -34,7 +34,12 @@ const application = archive(
   file("twice", "second"),
   whiteout("gone"),
 );
-const other = archive(directory("etc/"), opaque("etc"), file("etc/passwd", "root:x:0:0\n"), file("tool", noise(2, 900_000)));
+const other = archive(
+  directory("etc/"),
+  opaque("etc"),
+  file("etc/passwd", "root:x:0:0\n"),
+  file("tool", noise(2, 900_000)),
+);
 
 type Set = { readonly layout: string; readonly images: MadeImage[] };
 
@@ -79,7 +84,7 @@ test("with --from the bytes are those of a build without it, and no layer is fet
   const changed = await imageSet(
     await temporaryDirectory(scope),
     [{ tar: base }, { tar: application }, { tar: archive(file("etc/new", "new")) }],
-    [{ tar: other }],
+    [{ tar: base }, { tar: other }],
   );
   const fresh = await build(scope, changed);
   const reused = await build(scope, changed, { from: old.report.path });
@@ -87,6 +92,17 @@ test("with --from the bytes are those of a build without it, and no layer is fet
   const added = changed.images[0].layers[2].descriptor.size;
   assert.equal(reused.report.bytes.fetched, added);
   assert.ok(fresh.report.bytes.fetched > 100 * added);
+});
+
+test("--from does not reuse a layer with whiteouts that has become the lowest: they mean another thing there", async () => {
+  await using scope = new AsyncDisposableStack();
+  const set = await imageSet(await temporaryDirectory(scope), ...stacks);
+  const old = await build(scope, set);
+  const moved = await imageSet(await temporaryDirectory(scope), [{ tar: base }], [{ tar: other }]);
+  const fresh = await build(scope, moved);
+  const reused = await build(scope, moved, { from: old.report.path });
+  assert.equal(sha256(reused.bytes), sha256(fresh.bytes));
+  assert.equal(reused.report.bytes.fetched, moved.images[1].layers[0].descriptor.size);
 });
 
 test("--from may be the output itself", async () => {

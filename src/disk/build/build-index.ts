@@ -52,6 +52,7 @@ function indexImage({ image, chain }: PlacedImage): IndexImage {
       ...describe(descriptor),
       tree: chain.layers[i].path,
       ...impliedDirectories(chain.layers[i]),
+      ...whiteouts(chain.layers[i]),
     })),
   };
 }
@@ -62,6 +63,10 @@ function describe({ mediaType, digest, size }: Descriptor): IndexDescriptor {
 
 function platformOf({ os, architecture, variant }: ResolvedImage["platform"]): ResolvedImage["platform"] {
   return variant === undefined ? { os, architecture } : { os, architecture, variant };
+}
+
+function whiteouts({ instance }: PlacedLayer): { readonly whiteouts?: "kept" | "applied" } {
+  return instance.tree.whiteouts === undefined ? {} : { whiteouts: instance.tree.whiteouts };
 }
 
 function impliedDirectories({ instance: { tree } }: PlacedLayer): { readonly impliedDirectories?: readonly number[] } {

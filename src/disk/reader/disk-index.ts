@@ -22,6 +22,7 @@ const layer = z.object({
   size,
   tree: z.string().regex(/^layers\/[0-9a-f]{64}$/, "layers/<64 hex digits> is needed"),
   impliedDirectories: z.array(size).exactOptional(),
+  whiteouts: z.enum(["kept", "applied"]).exactOptional(),
 });
 const image = z.object({
   names: z.array(z.string()),

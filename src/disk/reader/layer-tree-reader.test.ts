@@ -57,7 +57,7 @@ class DigestSink implements ContentSink {
 }
 
 /** The tree without the freedom of numbering attributes. */
-function plain({ attribute, attributes, ...tree }: LayerTree): unknown {
+function plain({ attribute, attributes, whiteouts: _, ...tree }: LayerTree): unknown {
   const shown = Array.from(attribute, (number) => {
     const { mode, uid, gid, xattrs } = attributes[number];
     return [mode, uid, gid, xattrs.map(({ name, value }) => `${Buffer.from(name)}=${Buffer.from(value)}`)];
@@ -80,6 +80,7 @@ test("a layer's tree read from a disk is the tree that its tar gives, with the s
     })(),
     descriptor,
     diffID,
+    isBase: true,
     sink,
     limits: limitValues(layerLimits),
     signal: new AbortController().signal,

@@ -25,8 +25,8 @@ export const batchKind = {
   known: 6,
 } as const;
 
-/** Bytes of contents in a batch: room for a whole chunk after up to as much of smaller contents. */
-export const batchBytes = 2 << 20;
+/** Bytes of contents in a batch: room for a whole chunk. */
+export const batchBytes = 1 << 20;
 
 /** Records of a batch at most: small contents take a block each, large ones two records more. */
-export const batchRecords = 1024;
+export const batchRecords = 512;

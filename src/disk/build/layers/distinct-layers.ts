@@ -14,13 +14,17 @@ export type DistinctLayer = {
   readonly diffID: Digest;
   /** Ordered by digest; the first is the one that is read. */
   readonly blobs: readonly LayerBlob[];
+  /** Every image that has it has it as its lowest layer: its whiteouts have nothing to hide, and containerd makes none. */
+  readonly isBase: boolean;
 };
 
 /** The layers of all images, each once, in the order in which their contents stand on the disk. */
 export function distinctLayers(images: readonly ResolvedImage[]): DistinctLayer[] {
   const byDiffID = new Map<Digest, Map<Digest, LayerBlob>>();
+  const notBase = new Set<Digest>();
   for (const image of images)
     image.layers.forEach(({ descriptor, diffID }, index) => {
+      if (index > 0) notBase.add(diffID);
       const blobs = byDiffID.get(diffID) ?? new Map<Digest, LayerBlob>();
       if (!blobs.has(descriptor.digest)) blobs.set(descriptor.digest, { descriptor, image, index });
       byDiffID.set(diffID, blobs);
@@ -31,6 +35,7 @@ export function distinctLayers(images: readonly ResolvedImage[]): DistinctLayer[
     blobs: [...(byDiffID.get(diffID) ?? new Map<Digest, LayerBlob>()).values()].sort((a, b) =>
       byHex(a.descriptor.digest, b.descriptor.digest),
     ),
+    isBase: !notBase.has(diffID),
   }));
 }
 

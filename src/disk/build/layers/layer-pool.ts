@@ -7,6 +7,9 @@ import { type FromWorker, inputAheadBytes, type LayerTask, type ToWorker } from 
 /** Input is gathered into messages of this size: sockets give far smaller pieces. */
 const messageBytes = 256 << 10;
 
+/** The default would let each thread keep tens of MiB of short-lived objects. */
+const maxYoungGenerationSizeMb = 6;
+
 /** One layer while it is read: batches of contents, then the result. */
 export interface RunningLayer {
   /** The next batch, or `undefined` when there are no more. Throws what ended the layer. */
@@ -26,7 +29,9 @@ export class LayerPool {
 
   constructor(threads: number) {
     this.#slots = Array.from({ length: threads }, () => ({
-      worker: new Worker(new URL("./layer-worker.ts", import.meta.url)),
+      worker: new Worker(new URL("./layer-worker.ts", import.meta.url), {
+        resourceLimits: { maxYoungGenerationSizeMb },
+      }),
       busy: false,
     }));
   }

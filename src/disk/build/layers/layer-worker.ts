@@ -94,6 +94,7 @@ async function run(task: LayerTask): Promise<void> {
       input: input(),
       descriptor: task.descriptor,
       diffID: task.diffID,
+      isBase: task.isBase,
       sink,
       limits: limitValues(layerLimits, task.limits),
       signal: new AbortController().signal,

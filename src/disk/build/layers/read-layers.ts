@@ -42,7 +42,7 @@ export type LayerReading = {
  */
 export async function readLayers(reading: LayerReading): Promise<ReadLayers> {
   const { layers, options, old } = reading;
-  const fresh = layers.filter(({ diffID }) => old?.has(diffID) !== true);
+  const fresh = layers.filter((layer) => old?.has(layer) !== true);
   const pool = new LayerPool(Math.min(options.jobs, fresh.length));
   const stop = new AbortController();
   const signal = AbortSignal.any([options.signal, stop.signal]);
@@ -102,7 +102,8 @@ function startLayer(
   let hasBegun = false;
   let before = 0;
   const input = storing(blob.image.openLayer(blob.index, { signal }), options.blobs ? plan : undefined, file, blob);
-  return pool.start({ descriptor, diffID: layer.diffID, limits: options.limits }, input, signal, (bytes) => {
+  const { diffID, isBase } = layer;
+  return pool.start({ descriptor, diffID, isBase, limits: options.limits }, input, signal, (bytes) => {
     if (!hasBegun) {
       hasBegun = true;
       onEvent?.({
@@ -220,7 +221,7 @@ async function fetchOtherBlobs(
   totals: Totals,
 ): Promise<void> {
   if (!options.blobs) return;
-  const isOld = old?.has(layer.diffID) === true;
+  const isOld = old?.has(layer) === true;
   for (const blob of layer.blobs.slice(isOld ? 0 : 1)) {
     const place = plan.blobs.get(blob.descriptor.digest);
     if (place === undefined) continue;

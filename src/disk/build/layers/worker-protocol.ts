@@ -6,6 +6,8 @@ import type { ContentBatch } from "../contents/content-batch.ts";
 export type LayerTask = {
   readonly descriptor: Descriptor;
   readonly diffID: Digest;
+  /** See `DistinctLayer`. */
+  readonly isBase: boolean;
   /** Values of `layerLimits` that differ from the defaults. */
   readonly limits: Readonly<Record<string, number>>;
 };
@@ -24,8 +26,8 @@ export type FromWorker =
   | { readonly type: "result"; readonly result: LayerResult }
   | { readonly type: "error"; readonly code: string | undefined; readonly message: string };
 
-/** Batches that a worker may have given and not got back: how far it runs ahead, 16 MiB. */
-export const batchesAhead = 8;
+/** Batches that a worker may have given and not got back: how far it runs ahead, 12 MiB. */
+export const batchesAhead = 12;
 
 /** Bytes of input that a worker may hold. */
-export const inputAheadBytes = 4 << 20;
+export const inputAheadBytes = 2 << 20;

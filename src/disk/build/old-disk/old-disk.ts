@@ -9,6 +9,7 @@ import { DiskReader } from "../../reader/disk-reader.ts";
 import { areaKind } from "../../reader/files-table.ts";
 import { readLayerTree } from "../../reader/layer-tree-reader.ts";
 import type { ContentStore } from "../contents/content-store.ts";
+import type { DistinctLayer } from "../layers/distinct-layers.ts";
 import type { PartialFile } from "../partial-file.ts";
 import { storeOldContents } from "./old-contents.ts";
 import { withImpliedDirectories } from "./restore-implied.ts";
@@ -42,8 +43,10 @@ export class OldDisk {
     }
   }
 
-  has(diffID: Digest): boolean {
-    return this.#layers.has(diffID);
+  /** Whether the disk has the layer's tree as a new build would read it; see `DistinctLayer.isBase`. */
+  has({ diffID, isBase }: Pick<DistinctLayer, "diffID" | "isBase">): boolean {
+    const layer = this.#layers.get(diffID);
+    return layer !== undefined && (layer.whiteouts === undefined || (layer.whiteouts === "applied") === isBase);
   }
 
   /**
@@ -55,7 +58,8 @@ export class OldDisk {
     if (layer === undefined) throw new Error(`layer ${diffID} is not on the older disk`);
     const stored = await readLayerTree(this.#disk, layer.tree, { signal });
     await storeOldContents(this.#disk, stored.contents, contents, signal);
-    return withImpliedDirectories(stored.tree, layer.impliedDirectories ?? []);
+    const tree = withImpliedDirectories(stored.tree, layer.impliedDirectories ?? []);
+    return layer.whiteouts === undefined ? tree : { ...tree, whiteouts: layer.whiteouts };
   }
 
   /** Copies a blob to `position` of `file`; false when the disk lacks it, or has other bytes. */

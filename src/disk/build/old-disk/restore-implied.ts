@@ -1,16 +1,17 @@
 import { isOverlayXattr } from "../../../filesystem/whiteouts.ts";
-import { fileType, type InodeAttributes, type LayerTree } from "../../../layers/layer-tree.ts";
+import { fileType, type InodeAttributes, type LayerTree, packNumbers } from "../../../layers/layer-tree.ts";
 
 /** `tree` with directories `implied` as they are before any layer below gives them mode, owner and xattrs. */
 export function withImpliedDirectories(tree: LayerTree, implied: readonly number[]): LayerTree {
   if (implied.length === 0) return tree;
   const attributes: InodeAttributes[] = [...tree.attributes];
+  const attribute = Uint32Array.from(tree.attribute);
   for (const directory of implied) {
     const { xattrs } = tree.attributes[tree.attribute[directory]];
     tree.payload[directory] = 1;
-    tree.attribute[directory] = attributes.length;
+    attribute[directory] = attributes.length;
     // The opaque mark is the layer's own.
     attributes.push({ mode: fileType.directory | 0o755, uid: 0, gid: 0, xattrs: xattrs.filter(isOverlayXattr) });
   }
-  return { ...tree, attributes, impliedDirectoryCount: implied.length };
+  return { ...tree, attribute: packNumbers(attribute), attributes, impliedDirectoryCount: implied.length };
 }
