@@ -5,6 +5,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { gzipSync } from "node:zlib";
 import {
   addDocument,
   blobPath,
@@ -180,6 +181,41 @@ test("a docker archive without OCI documents has the same layers without compres
   await assert.rejects(resolve(open, "linux/arm64"), { code: "no-matching-platform" });
 });
 
+test("a manifest below an index of a layout can be named by its digest", async () => {
+  const { manifest } = await resolve(() => openImageSource(`oci:${layout}:v1`), "linux/arm64");
+  const image = await resolve(() => openImageSource(`oci:${layout}@${manifest.digest}`), "linux/arm64");
+  assert.deepEqual(image.target, manifest);
+  assert.deepEqual(image.names, []);
+  const absent = `sha256:${"0".repeat(64)}`;
+  await assert.rejects(
+    resolve(() => openImageSource(`oci:${layout}@${absent}`), "linux/arm64"),
+    { code: "not-found" },
+  );
+});
+
+test("compressed layers of a docker archive get the digest of what is stored", async () => {
+  const file = join(directory, "compressed.tar");
+  const stored = gzipSync(layers[0].tar);
+  await makeDockerArchive(file, stored);
+  await resolve(
+    () => openImageSource(`docker-archive:${file}:app:v1`),
+    "linux/amd64",
+    async (image) => {
+      const { mediaType, digest: name, size } = image.layers[0].descriptor;
+      assert.deepEqual(
+        [mediaType, name, size],
+        ["application/vnd.docker.image.rootfs.diff.tar.gzip", digest(stored), stored.length],
+      );
+      assert.equal(image.layers[0].diffID, digest(layers[0].tar));
+      assert.ok((await collect(image.openLayer(0, { signal }))).equals(stored));
+    },
+  );
+  await assert.rejects(
+    resolve(() => openImageSource(`docker-archive:${file}:other`), "linux/amd64"),
+    /no image docker\.io\/library\/other:latest; there is: docker\.io\/library\/app:v1/,
+  );
+});
+
 test("a layout with several images wants one named, and knows them by tag, digest and name", async () => {
   const several = join(directory, "several");
   const one = await makeImage(several, { layers: [{ tar: Buffer.from("one") }] });
@@ -253,15 +289,15 @@ test("files that are no images are refused by name", async () => {
 });
 
 /** In the form of `docker save` before version 25, one layer being a link to another image's. */
-async function makeDockerArchive(file: string): Promise<void> {
-  const work = join(directory, "docker-save");
+async function makeDockerArchive(file: string, firstLayer: Uint8Array = layers[0].tar): Promise<void> {
+  const work = await mkdtemp(join(directory, "docker-save-"));
   const config = JSON.stringify({
     os: "linux",
     architecture: "amd64",
     rootfs: { type: "layers", diff_ids: layers.map(({ tar }) => digest(tar)) },
   });
   execFileSync("mkdir", ["-p", join(work, "a"), join(work, "b"), join(work, "c")]);
-  await writeFile(join(work, "a", "layer.tar"), layers[0].tar);
+  await writeFile(join(work, "a", "layer.tar"), firstLayer);
   await writeFile(join(work, "b", "layer.tar"), layers[1].tar);
   execFileSync("ln", ["-s", "../b/layer.tar", join(work, "c", "layer.tar")]);
   await writeFile(join(work, "d.tar"), layers[2].tar);

@@ -68,6 +68,9 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Test
     child.once("exit", () => resolve());
     child.once("error", () => resolve());
   });
+  // A test that is cut short must not leave it behind.
+  const killChild = () => child.kill("SIGKILL");
+  process.once("exit", killChild);
   const lines: string[] = [];
   const port = await new Promise<number>((resolve, reject) => {
     createInterface({ input: child.stderr }).on("line", (line) => {
@@ -93,8 +96,9 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Test
     },
     async stop() {
       await proxy.stop();
-      child.kill("SIGKILL");
+      killChild();
       await exited;
+      process.removeListener("exit", killChild);
       await rm(work, { recursive: true, force: true });
     },
   };

@@ -1,6 +1,6 @@
 import type { Descriptor, Digest, Platform } from "../descriptor.ts";
 import { digestHex } from "../descriptor.ts";
-import { parseIndex } from "../image-documents.ts";
+import { documentMediaType, parseIndex } from "../image-documents.ts";
 import type { OciLimits } from "../limits.ts";
 import { OciError } from "../oci-error.ts";
 import { formatReference, imageName, parseReference, type Reference } from "../reference.ts";
@@ -41,7 +41,8 @@ export class LayoutSource implements ImageSource {
     const bytes = await readWhole(tree, "index.json", { maxBytes, limit: "manifest-bytes", signal });
     if (!bytes) throw new OciError("not-found", `${tree.path} is no OCI image layout: it has no index.json`);
     const entries = parseIndex(bytes, limits["index-entries"], `${tree.path}/index.json`);
-    const chosen = chooseEntries(entries, this.#selector, tree.path);
+    const below = await this.#describeByDigest(entries, signal);
+    const chosen = below ? [below] : chooseEntries(entries, this.#selector, tree.path);
     return resolveImage({
       what: describe(tree.path, this.#selector),
       names: namesOf(chosen),
@@ -51,6 +52,21 @@ export class LayoutSource implements ImageSource {
       platform,
       signal,
     });
+  }
+
+  /** A manifest that the layout only lists below an index can be named by its digest too. */
+  async #describeByDigest(entries: readonly Descriptor[], signal: AbortSignal): Promise<Descriptor | undefined> {
+    const { digest } = this.#selector;
+    if (digest === undefined || entries.some((entry) => entry.digest === digest)) return undefined;
+    const maxBytes = this.#limits["manifest-bytes"];
+    const path = `blobs/sha256/${digestHex(digest)}`;
+    const bytes = await readWhole(this.#tree, path, { maxBytes, limit: "manifest-bytes", signal });
+    if (!bytes) return undefined;
+    return {
+      mediaType: documentMediaType(bytes, undefined, `${this.#tree.path}@${digest}`),
+      digest,
+      size: bytes.length,
+    };
   }
 
   close(): Promise<void> {
@@ -102,7 +118,6 @@ function chooseEntries(entries: readonly Descriptor[], selector: LayoutSelector,
     return namesOf([entry]).includes(wanted ?? "");
   });
   if (matches.length > 0) return matches;
-  // An image below an index of the layout has a digest too, but no descriptor to start from.
   throw new OciError("not-found", `${path} holds no image ${wanted}; there is: ${list(entries)}`);
 }
 
