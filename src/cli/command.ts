@@ -1,3 +1,5 @@
+import type { Readable } from "node:stream";
+
 /** A stream to write text or bytes to; `isTTY` and friends are set where it is a terminal. */
 export type Output = NodeJS.WritableStream & {
   readonly isTTY?: boolean;
@@ -7,7 +9,7 @@ export type Output = NodeJS.WritableStream & {
 
 /** What a command may use of the process that runs it. */
 export type CommandIo = {
-  readonly stdin: NodeJS.ReadableStream;
+  readonly stdin: Readable;
   readonly stdout: Output;
   readonly stderr: Output;
   readonly env: Readonly<Record<string, string | undefined>>;

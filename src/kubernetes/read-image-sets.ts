@@ -32,7 +32,8 @@ export function readImageSets(text: string, fileName: string): readonly ImageSet
   };
   const broken = documents.flatMap((document) => document.errors);
   if (broken.length > 0) {
-    const found = broken.map((error) => `${at(error.pos[0])}: ${error.message}`);
+    // What follows the first slip in syntax is mostly its echo.
+    const found = broken.slice(0, 3).map((error) => `${at(error.pos[0])}: ${error.message}`);
     throw new KubernetesError("invalid-yaml", joinProblems(found));
   }
 

@@ -24,7 +24,8 @@ async function file(name: string, text: string): Promise<string> {
   return join(folder, name);
 }
 
-const noInput = Readable.from([]);
+const { signal } = new AbortController();
+const noInput = { stdin: Readable.from([]), signal };
 
 test("images of the command line come first, then those of the files, each once", async () => {
   const one = await file("one.yaml", imageSet("web", "nginx:1", "redis"));
@@ -34,7 +35,7 @@ test("images of the command line come first, then those of the files, each once"
 
 test("an image set is read from standard input", async () => {
   const stdin = Readable.from([Buffer.from(imageSet("piped", "nginx"))]);
-  const list = await collectImages({ images: [], imageSetFiles: ["-"], line: undefined }, stdin);
+  const list = await collectImages({ images: [], imageSetFiles: ["-"], line: undefined }, { stdin, signal });
   assert.deepEqual(list, { images: ["nginx"], line: "piped" });
 });
 
@@ -75,4 +76,15 @@ test("a file that is not there is named", async () => {
       return error instanceof CliError && error.code === "unreadable-file" && error.message.includes(missing);
     },
   );
+});
+
+test("waiting for standard input ends when the user wants to stop", async () => {
+  const controller = new AbortController();
+  const stdin = new Readable({ read() {} });
+  const waiting = collectImages(
+    { images: [], imageSetFiles: ["-"], line: undefined },
+    { stdin, signal: controller.signal },
+  );
+  controller.abort();
+  await assert.rejects(waiting);
 });

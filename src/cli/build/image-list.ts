@@ -1,6 +1,9 @@
 import { readFile } from "node:fs/promises";
+import { addAbortSignal } from "node:stream";
+import { text } from "node:stream/consumers";
 import type { ImageSet } from "../../kubernetes/image-set.ts";
 import { CliError } from "../cli-error.ts";
+import type { CommandIo } from "../command.ts";
 import { UsageError } from "../usage-error.ts";
 import { type BuildArguments, checkLine } from "./arguments.ts";
 
@@ -19,14 +22,14 @@ const defaultLine = "default";
  */
 export async function collectImages(
   given: Pick<BuildArguments, "images" | "imageSetFiles" | "line">,
-  stdin: NodeJS.ReadableStream,
+  io: Pick<CommandIo, "stdin" | "signal">,
 ): Promise<ImageList> {
   const sets: ImageSet[] = [];
   for (const file of given.imageSetFiles) {
-    const text = await readText(file, stdin);
+    const content = await readText(file, io);
     // Loaded here: the schema takes longer to load than a short command line needs to fail.
     const { readImageSets } = await import("../../kubernetes/read-image-sets.ts");
-    sets.push(...readImageSets(text, file === "-" ? "standard input" : file));
+    sets.push(...readImageSets(content, file === "-" ? "standard input" : file));
   }
   const fromSets = sets.flatMap(({ spec }) => spec.images.map(({ ref }) => ref));
   const images = [...new Set([...given.images, ...fromSets])];
@@ -44,12 +47,12 @@ function lineOf(sets: readonly ImageSet[]): string {
   return name;
 }
 
-async function readText(file: string, stdin: NodeJS.ReadableStream): Promise<string> {
+async function readText(file: string, { stdin, signal }: Pick<CommandIo, "stdin" | "signal">): Promise<string> {
   try {
-    if (file !== "-") return await readFile(file, "utf8");
-    let text = "";
-    for await (const chunk of stdin.setEncoding("utf8")) text += chunk;
-    return text;
+    // Standard input may be a terminal where nobody types.
+    return file === "-"
+      ? await text(addAbortSignal(signal, stdin))
+      : await readFile(file, { encoding: "utf8", signal });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new CliError("unreadable-file", `image set ${file}: ${reason}`, { cause: error });

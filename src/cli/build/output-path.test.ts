@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { CliError } from "../cli-error.ts";
 import { UsageError } from "../usage-error.ts";
-import { checkOutputPath, explainWriteError } from "./output-path.ts";
+import { checkOutputPath, explainSystemError } from "./output-path.ts";
 
 let folder = "";
 before(async () => {
@@ -41,12 +41,20 @@ for (const [what, path, message] of refusals) {
 
 test("what the system says while writing gets the path and the way out", () => {
   const full = Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC", syscall: "write" });
-  const explained = explainWriteError(full, "/data/disk.erofs");
+  const explained = explainSystemError(full, "/data/disk.erofs");
   assert.ok(explained instanceof CliError);
   assert.equal(
     explained.message,
     "cannot write /data/disk.erofs: ENOSPC: no space left on device, write; make room in /data or write to another place",
   );
+  const missing = Object.assign(new Error("ENOENT: no such file or directory, open 'old.erofs'"), {
+    code: "ENOENT",
+    syscall: "open",
+    path: "old.erofs",
+  });
+  const reading = explainSystemError(missing, "/data/disk.erofs", "old.erofs");
+  assert.ok(reading instanceof CliError && reading.code === "unreadable-file");
+  assert.match(reading.message, /^cannot read the older disk: ENOENT.*'old\.erofs'; leave --from out/);
   const other = new Error("a bug");
-  assert.equal(explainWriteError(other, "/data/disk.erofs"), other);
+  assert.equal(explainSystemError(other, "/data/disk.erofs"), other);
 });

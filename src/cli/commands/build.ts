@@ -1,9 +1,8 @@
-import type { BuildReport } from "../../disk/build/contract.ts";
 import type { Platform } from "../../oci/descriptor.ts";
 import type { ResolvedImage } from "../../oci/resolved-image.ts";
 import { type BuildArguments, parseBuildArguments, pathForPlatform } from "../build/arguments.ts";
 import { collectImages, type ImageList } from "../build/image-list.ts";
-import { checkOutputPath, explainWriteError } from "../build/output-path.ts";
+import { checkOutputPath, explainSystemError } from "../build/output-path.ts";
 import { closeImages, type OpenImage, openImages, resolveImages } from "../build/resolve-images.ts";
 import { type DiskReport, summary, withResolveSeconds } from "../build/summary.ts";
 import type { CommandIo } from "../command.ts";
@@ -19,7 +18,7 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
     return 0;
   }
   for (const platform of given.platforms) await checkOutputPath(pathForPlatform(given.output, platform));
-  const list = await collectImages(given, io.stdin);
+  const list = await collectImages(given, io);
   const progress = createProgress(given.progress, io.stderr, io.env);
   try {
     const reports = await buildDisks(given, list, progress, io);
@@ -52,10 +51,11 @@ async function buildDisks(
   let images: readonly OpenImage[] = [];
   try {
     images = await openImages(list.images, (argument) => opener.open(argument));
+    // All are looked up before the first disk is built: an image that a platform lacks is told at once.
+    const planned: PlannedDisk[] = [];
+    for (const platform of given.platforms) planned.push(await planDisk(platform, images, progress, io.signal));
     const reports: DiskReport[] = [];
-    for (const platform of given.platforms) {
-      reports.push(await buildOne(given, list.line, platform, images, progress, io));
-    }
+    for (const disk of planned) reports.push(await buildPlanned(disk, given, list.line, progress, io.signal));
     return reports;
   } finally {
     await closeImages(images);
@@ -63,44 +63,57 @@ async function buildDisks(
   }
 }
 
-async function buildOne(
-  given: BuildArguments,
-  line: string,
+type PlannedDisk = {
+  readonly platform: Platform;
+  readonly images: readonly ResolvedImage[];
+  readonly resolveSeconds: number;
+};
+
+async function planDisk(
   platform: Platform,
   sources: readonly OpenImage[],
   progress: Progress,
-  io: CommandIo,
-): Promise<DiskReport> {
+  signal: AbortSignal,
+): Promise<PlannedDisk> {
   const startedMs = performance.now();
   progress.resolving(0, sources.length);
-  const images = await resolveImages(sources, platform, {
-    signal: io.signal,
-    onResolved: (done) => progress.resolving(done, sources.length),
-  });
-  const resolveSeconds = (performance.now() - startedMs) / 1000;
+  const onResolved = (done: number) => progress.resolving(done, sources.length);
+  const images = await resolveImages(sources, platform, { signal, onResolved });
+  return { platform, images, resolveSeconds: Math.round(performance.now() - startedMs) / 1000 };
+}
 
-  const output = pathForPlatform(given.output, platform);
-  progress.begin({ path: output, ...layerTotals(images) });
+async function buildPlanned(
+  { platform, images, resolveSeconds }: PlannedDisk,
+  given: BuildArguments,
+  line: string,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<DiskReport> {
   const { buildDisk } = await import("../../disk/build/build-disk.ts");
-  const report: BuildReport = await buildDisk({
-    images,
-    platform,
-    output,
-    blobs: given.blobs,
-    erofsCache: given.erofsCache,
-    from: given.from === undefined ? undefined : pathForPlatform(given.from, platform),
-    line,
-    sequence: given.sequence,
-    createdSeconds: given.createdSeconds,
-    limits: given.limits,
-    jobs: given.jobs,
-    builder: `nodewarm/${version()}`,
-    signal: io.signal,
-    onEvent: (event) => progress.event(event),
-  }).catch((error: unknown) => {
-    throw explainWriteError(error, output);
-  });
-  return withResolveSeconds(report, Math.round(resolveSeconds * 1000) / 1000);
+  const output = pathForPlatform(given.output, platform);
+  const from = given.from === undefined ? undefined : pathForPlatform(given.from, platform);
+  progress.begin({ path: output, ...layerTotals(images) });
+  try {
+    const report = await buildDisk({
+      images,
+      platform,
+      output,
+      blobs: given.blobs,
+      erofsCache: given.erofsCache,
+      from,
+      line,
+      sequence: given.sequence,
+      createdSeconds: given.createdSeconds,
+      limits: given.limits,
+      jobs: given.jobs,
+      builder: `nodewarm/${version()}`,
+      signal,
+      onEvent: (event) => progress.event(event),
+    });
+    return withResolveSeconds(report, resolveSeconds);
+  } catch (error) {
+    throw explainSystemError(error, output, from);
+  }
 }
 
 /** Distinct layers and their compressed bytes. */
