@@ -18,18 +18,18 @@ export async function resealed(
   const oldId = reader.id;
   const index = await reader.lookup("nodewarm.json");
   const table = await reader.lookup("nodewarm.files");
+  const tableAt = table.union * blockBytes;
+  const oldTable = disk.subarray(tableAt, tableAt + table.sizeBytes);
   await change(bytes, reader);
 
-  const tableAt = table.union * blockBytes;
   const tableBytes = bytes.subarray(tableAt, tableAt + table.sizeBytes);
   const idAt = bytes.indexOf(`"id": "${oldId}"`, index.union * blockBytes) + '"id": "'.length;
   const { checksum, position, uuid } = superblock;
   bytes.fill("0", idAt, idAt + 64);
   bytes.fill(0, position + checksum, position + checksum + 4);
   bytes.fill(0, position + uuid, position + uuid + 16);
-  // The units' digests are views of the reader's table, from which their place in the disk follows.
   for (const unit of digestUnits(reader.files)) {
-    const at = tableBytes.indexOf(unit.digest);
+    const at = oldTable.indexOf(unit.digest);
     hash("sha256", bytes.subarray(unit.position, unit.position + unit.length), "buffer").copy(tableBytes, at);
   }
   const id = hash("sha256", tableBytes, "hex");

@@ -2,6 +2,7 @@ import { blockBytes, featureIncompat } from "../../filesystem/erofs/constants.ts
 import { isDirectory, isRegular } from "../../filesystem/erofs/reader/inode-parser.ts";
 import { directoryEntries } from "../../filesystem/erofs/reader/lookup.ts";
 import type { Digest } from "../../oci/descriptor.ts";
+import { DiskError } from "../disk-error.ts";
 import type { DiskReader } from "./disk-reader.ts";
 import { areaKind } from "./files-table.ts";
 
@@ -42,7 +43,7 @@ export type DiskSummary = {
   readonly layers: readonly LayerSummary[];
 };
 
-/** Walks the layer trees to tell what a disk holds. Throws `ErofsError`. */
+/** Walks the layer trees to tell what a disk holds. Throws `ErofsError`, or `DiskError` `corrupt`. */
 export async function summarizeDisk(disk: DiskReader, signal?: AbortSignal): Promise<DiskSummary> {
   const layers = await summarizeLayers(disk, signal);
   const contents = contentBytes(disk);
@@ -100,10 +101,15 @@ async function summarizeTree(
 ): Promise<Pick<LayerSummary, "entries" | "files" | "fileBytes" | "fileBlockBytes">> {
   const counts = { entries: 0, files: 0, fileBytes: 0, fileBlockBytes: 0 };
   const linked = new Set<number>();
+  const directories = new Set<number>();
   const { image } = disk;
   const stack = [await disk.lookup(path)];
   for (let directory = stack.pop(); directory !== undefined; directory = stack.pop()) {
     signal?.throwIfAborted();
+    if (directories.has(directory.nid)) {
+      throw new DiskError("corrupt", `${disk.source.name}: ${path} has a directory with two places in it`);
+    }
+    directories.add(directory.nid);
     for await (const { nid } of directoryEntries(image, directory)) {
       counts.entries++;
       const inode = await image.inode(nid);

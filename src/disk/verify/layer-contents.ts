@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import type { ProblemList } from "../../filesystem/erofs/checker/problem-list.ts";
 import { type Inode, isDirectory, isRegular } from "../../filesystem/erofs/reader/inode-parser.ts";
 import type { DiskReader } from "../reader/disk-reader.ts";
@@ -90,16 +91,25 @@ export class LayerContents {
   /** Reports contents that are there twice. */
   #checkDistinct(): void {
     const { files } = this.#disk;
-    const order = Uint32Array.from({ length: files.smallCount }, (_, i) => i);
-    order.sort((a, b) => files.smallDigest(a).readUInt32LE(0) - files.smallDigest(b).readUInt32LE(0));
-    for (let i = 0; i < order.length; i++) {
-      const digest = files.smallDigest(order[i]);
-      const prefix = digest.readUInt32LE(0);
-      for (let j = i + 1; j < order.length && files.smallDigest(order[j]).readUInt32LE(0) === prefix; j++) {
-        if (files.smallDigest(order[j]).equals(digest)) {
-          this.#problems.add("/nodewarm.files", `the content ${digest.toString("hex")} is there twice`);
-        }
+    const slotCount = 2 ** Math.ceil(Math.log2(files.smallCount * 2 + 1));
+    // Content number + 1, at the place that the digest's first bytes say or the next free one.
+    const slots = new Uint32Array(slotCount);
+    for (let content = 0; content < files.smallCount; content++) {
+      const digest = files.smallDigest(content);
+      let slot = digest.readUInt32LE(0) % slotCount;
+      while (slots[slot] !== 0 && !files.smallDigest(slots[slot] - 1).equals(digest)) slot = (slot + 1) % slotCount;
+      if (slots[slot] !== 0)
+        this.#problems.add("/nodewarm.files", `the content ${digest.toString("hex")} is there twice`);
+      if (this.#problems.isFull) return;
+      slots[slot] = content + 1;
+    }
+    const large = new Set<string>();
+    for (let content = files.smallCount; content < files.contentCount; content++) {
+      const key = `${files.sizeBytes(content)} ${hash("sha256", files.chunkDigests(content), "hex")}`;
+      if (large.has(key)) {
+        this.#problems.add("/nodewarm.files", `large content ${content - files.smallCount} is there twice`);
       }
+      large.add(key);
     }
   }
 }

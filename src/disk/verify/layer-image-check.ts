@@ -55,8 +55,8 @@ export async function checkLayerImage(
     return next;
   }
   const image = await ErofsImage.open(openInnerFile(disk.image, file, path), { cacheBytes: 16 << 20 });
-  await checkInner(disk, image, layer, path, problems, signal);
-  await compareTree(disk, image, layer, path, places, problems, signal);
+  const isTree = await checkInner(disk, image, layer, path, problems, signal);
+  if (isTree) await compareTree(disk, image, layer, path, places, problems, signal);
   return next;
 }
 
@@ -94,7 +94,7 @@ async function checkInner(
   path: string,
   problems: ProblemList,
   signal: AbortSignal | undefined,
-): Promise<void> {
+): Promise<boolean> {
   const { superblock } = image;
   if (Buffer.from(superblock.uuid).toString("hex") !== layer.diffIDHex.slice(0, 32)) {
     problems.add(path, "its UUID is not the beginning of the diffID");
@@ -103,8 +103,9 @@ async function checkInner(
     problems.add(path, "its build time is not that of the disk");
   if (image.sizeBytes !== image.source.sizeBytes) problems.add(path, "is longer than its superblock says");
   const inner = new ProblemList();
-  await checkErofs(image, { profile: "layer-image", problems: inner, ...(signal && { signal }) });
+  const { isTree } = await checkErofs(image, { profile: "layer-image", problems: inner, ...(signal && { signal }) });
   for (const { place, message } of inner.problems) problems.add(`${path}:${place}`, message);
+  return isTree;
 }
 
 async function compareTree(

@@ -1,6 +1,6 @@
 import { type Place, placeInside, rootPlace, showPlace } from "../../filesystem/erofs/checker/place.ts";
 import type { ProblemList } from "../../filesystem/erofs/checker/problem-list.ts";
-import { checkErofs } from "../../filesystem/erofs/checker.ts";
+import { type CheckResult, checkErofs } from "../../filesystem/erofs/checker.ts";
 import { type Inode, isDirectory } from "../../filesystem/erofs/reader/inode-parser.ts";
 import { DiskError } from "../disk-error.ts";
 import type { DiskReader } from "../reader/disk-reader.ts";
@@ -24,7 +24,8 @@ export async function checkTrees(
   options: VerifyOptions,
 ): Promise<TreesResult> {
   const contents = new LayerContents(disk, problems);
-  const inodeCount = await walkAll(disk, expected, contents, problems, options);
+  const { inodeCount, isTree } = await walkAll(disk, expected, contents, problems, options);
+  if (!isTree || problems.isFull) return { inodeCount, layerImages: 0 };
   const treeOfDiffID = new Map<string, string>();
   for (const [path, { diffIDHex }] of expected.layers) {
     if (!treeOfDiffID.has(diffIDHex)) treeOfDiffID.set(diffIDHex, path);
@@ -46,14 +47,14 @@ async function walkAll(
   contents: LayerContents,
   problems: ProblemList,
   options: VerifyOptions,
-): Promise<number> {
+): Promise<CheckResult> {
   const created = Date.parse(disk.index.created) / 1000;
   if (disk.image.superblock.buildTime !== created) problems.add("superblock", "the build time is not `created`");
   const metadata = Array.from({ length: disk.files.areaCount }, (_, i) => disk.files.area(i)).find(
     ({ kind }) => kind === areaKind.metadata,
   );
   let done = 0;
-  const { inodeCount } = await checkErofs(disk.image, {
+  return checkErofs(disk.image, {
     profile: "disk",
     problems,
     ...(metadata && { metadataEndBlock: metadata.firstBlock + metadata.blockCount }),
@@ -78,7 +79,6 @@ async function walkAll(
       options.onProgress?.({ phase: "trees", done, total: expected.layers.size });
     },
   });
-  return inodeCount;
 }
 
 /** Directories and files that Nodewarm adds. */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, before, describe, it } from "node:test";
+import fc from "fast-check";
 import { buildTestDisk } from "../../../test/support/disk-maker.ts";
 import { makeImage } from "../../../test/support/image-maker.ts";
 import { resealed } from "../../../test/support/reseal.ts";
@@ -8,8 +9,14 @@ import * as t from "../../../test/support/tar-maker.ts";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { MemorySource } from "../../filesystem/byte-source.ts";
 import { blockBytes, dirent, inode as field } from "../../filesystem/erofs/constants.ts";
-import { findEntry } from "../../filesystem/erofs/reader/lookup.ts";
-import type { DiskReader } from "../reader/disk-reader.ts";
+import { ErofsImage } from "../../filesystem/erofs/reader/erofs-image.ts";
+import { openInnerFile } from "../../filesystem/erofs/reader/file-data.ts";
+import { findEntry, lookup } from "../../filesystem/erofs/reader/lookup.ts";
+import { CodedError } from "../../oci/coded-error.ts";
+import { DiskReader } from "../reader/disk-reader.ts";
+import { summarizeDisk } from "../reader/disk-summary.ts";
+import { areaKind } from "../reader/files-table.ts";
+import { readLayerTree } from "../reader/layer-tree-reader.ts";
 import { verifyDisk } from "./verify-disk.ts";
 
 const scope = new AsyncDisposableStack();
@@ -71,6 +78,18 @@ async function recordOf(reader: DiskReader, bytes: Buffer, folder: string, name:
   let at = position;
   while (Number(bytes.readBigUInt64LE(at)) !== entry.nid) at += dirent.bytes;
   return at;
+}
+
+/** Where all but contents and blobs lie: metadata of the disk and of layer images, index, table. */
+async function structures(reader: DiskReader): Promise<{ start: number; length: number }[]> {
+  const areas = Array.from({ length: reader.files.areaCount }, (_, i) => reader.files.area(i));
+  const table = await reader.lookup("nodewarm.files");
+  return [
+    ...areas
+      .filter(({ kind }) => kind !== areaKind.blobs)
+      .map(({ firstBlock, blockCount }) => ({ start: firstBlock * blockBytes, length: blockCount * blockBytes })),
+    { start: table.union * blockBytes, length: table.sizeBytes },
+  ];
 }
 
 describe("where all digests are right, verify still finds", () => {
@@ -197,10 +216,63 @@ describe("where all digests are right, verify still finds", () => {
     assert.match(await problemsOf(edit("2023-11-14", "2023-11-15")), /build time is not `created`/);
   });
 
+  it("directories that hold themselves, in a layer and in a layer image, without following them for ever", async () => {
+    const loop = async (bytes: Buffer, reader: DiskReader) => {
+      const { nid } = await reader.lookup(base);
+      bytes.writeBigUInt64LE(BigInt(nid), await recordOf(reader, bytes, base, "old"));
+    };
+    assert.match(await problemsOf(loop), /\/layers\/\w+\/old: is a directory that already has another place/);
+    const hostile = await DiskReader.open(new MemorySource(await resealed(disk, loop)));
+    await assert.rejects(readLayerTree(hostile, base), { code: "corrupt", message: /two places/ });
+    await assert.rejects(summarizeDisk(hostile), { code: "corrupt", message: /two places/ });
+
+    const problems = await problemsOf(async (bytes, reader) => {
+      const hex = base.slice("layers/".length);
+      const path = `erofs/sha256/${hex.slice(0, 2)}/${hex}.erofs`;
+      const file = await reader.lookup(path);
+      const inner = await ErofsImage.open(openInnerFile(reader.image, file, path));
+      const root = await inner.root();
+      const old = await lookup(inner, "old");
+      // The layer image's metadata lies on the disk in one piece behind its superblock.
+      const first = bytes.readUInt32LE(file.position + field.bytes) + 1;
+      const start = (first - inner.superblock.metadataBlock) * blockBytes;
+      let at = start + ((await inner.extent(root, 0)).position ?? 0);
+      while (Number(bytes.readBigUInt64LE(at)) !== old.nid) at += dirent.bytes;
+      bytes.writeBigUInt64LE(BigInt(root.nid), at);
+    });
+    assert.match(problems, /\.erofs:\/old: is a directory that already has another place/);
+  });
+
   it("attributes of what Nodewarm adds", async () => {
     const problems = await problemsOf(async (bytes, reader) => {
       bytes.writeUInt32LE(1, (await reader.lookup("blobs")).position + field.uid);
     });
     assert.match(problems, /\/blobs: has other attributes than what Nodewarm adds/);
   });
+});
+
+it("a disk made by an enemy, all its digests right, makes verify neither crash nor hang", async () => {
+  const reader = await DiskReader.open(new MemorySource(disk));
+  const change = fc.record({
+    region: fc.constantFrom(...(await structures(reader))),
+    at: fc.nat(),
+    value: fc.oneof(fc.nat(255), fc.constantFrom(0, 0xff)),
+    length: fc.integer({ min: 1, max: 8 }),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 4 }), async (changes) => {
+      const bytes = await resealed(disk, (copy) => {
+        for (const { region, at, value, length } of changes) {
+          const from = region.start + (at % region.length);
+          copy.fill(value, from, Math.min(region.start + region.length, from + length));
+        }
+      });
+      try {
+        await verifyDisk(new MemorySource(bytes));
+      } catch (error) {
+        if (!(error instanceof CodedError)) throw error;
+      }
+    }),
+    { numRuns: Number(process.env.NODEWARM_FUZZ_RUNS ?? 40) },
+  );
 });

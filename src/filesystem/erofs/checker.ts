@@ -37,6 +37,8 @@ export type CheckResult = {
   readonly problems: readonly Problem[];
   /** Distinct inodes that were reached. */
   readonly inodeCount: number;
+  /** No directory has two places: whoever walks the image again comes to an end. */
+  readonly isTree: boolean;
 };
 
 /**
@@ -48,7 +50,7 @@ export async function checkErofs(image: ErofsImage, options: CheckOptions = {}):
   await checkSuperblock(image, options.profile ?? "any", problems);
   const check = new Check(image, options, problems);
   await check.run();
-  return { problems: problems.problems, inodeCount: check.inodeCount };
+  return { problems: problems.problems, inodeCount: check.inodeCount, isTree: check.isTree };
 }
 
 type Pending = { readonly nid: number; readonly parentNid: number; readonly place: Place };
@@ -68,6 +70,7 @@ class Check {
   readonly #ownTrees: Pending[] = [];
   readonly #borrowingTrees: Pending[] = [];
   inodeCount = 0;
+  isTree = true;
   #tree = rootPlace;
   #lowestNid = Number.POSITIVE_INFINITY;
 
@@ -124,7 +127,10 @@ class Check {
   async #walkDirectory(pending: Pending, scope: Scope, links: PagedCounts, stack: Pending[]): Promise<void> {
     const { nid, place } = pending;
     const report = (message: string) => this.#problems.add(showPlace(place), message);
-    if (this.#types.get(nid) !== 0) return report("is a directory that already has another place in the tree");
+    if (this.#types.get(nid) !== 0) {
+      this.isTree = false;
+      return report("is a directory that already has another place in the tree");
+    }
     const inode = await this.#image.inode(nid);
     if (!isDirectory(inode)) return report("is an entry of type directory, but its inode is none");
     await this.#meet(inode, place, scope);
