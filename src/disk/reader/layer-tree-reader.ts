@@ -1,7 +1,7 @@
 import type { ErofsImage } from "../../filesystem/erofs/reader/erofs-image.ts";
 import { type Inode, isDirectory, isRegular, isSymbolicLink } from "../../filesystem/erofs/reader/inode-parser.ts";
 import { directoryEntries } from "../../filesystem/erofs/reader/lookup.ts";
-import { type InodeAttributes, type LayerTree, noContent } from "../../layers/layer-tree.ts";
+import { type InodeAttributes, type LayerTree, noContent, packNumbers } from "../../layers/layer-tree.ts";
 import { DiskError } from "../disk-error.ts";
 import type { DiskReader } from "./disk-reader.ts";
 import { GrowingArray } from "./growing-array.ts";
@@ -59,6 +59,7 @@ class LayerTreeReading {
   readonly #attributeNumbers = new Map<string, number>();
   readonly #linked = new Map<number, number>();
   readonly #directories: number[] = [];
+  readonly #directoryNids = new Set<number>();
 
   constructor(disk: DiskReader, path: string, maxEntries: number) {
     this.#disk = disk;
@@ -90,6 +91,13 @@ class LayerTreeReading {
     this.#mtimeNanoseconds.push(inode.mtimeNanoseconds);
     this.#linkCount.push(inode.linkCount);
     if (isDirectory(inode)) {
+      if (this.#directoryNids.has(inode.nid)) {
+        throw new DiskError(
+          "corrupt",
+          `${this.#image.source.name}: ${this.#path} has a directory with two places in it`,
+        );
+      }
+      this.#directoryNids.add(inode.nid);
       this.#directories.push(met);
       this.#run.push(0);
       this.#payload.push(0);
@@ -149,11 +157,11 @@ class LayerTreeReading {
       inodeCount: order.length,
       directoryCount: this.#directories.length,
       firstChild: this.#firstChild.finish(),
-      attribute: take(this.#attribute),
+      attribute: packNumbers(take(this.#attribute)),
       attributes: this.#attributes,
-      mtimeSeconds: Float64Array.from(order, (met) => this.#mtimeSeconds.at(met)),
-      mtimeNanoseconds: take(this.#mtimeNanoseconds),
-      linkCount: take(this.#linkCount),
+      mtimeSeconds: packNumbers(Float64Array.from(order, (met) => this.#mtimeSeconds.at(met))),
+      mtimeNanoseconds: packNumbers(take(this.#mtimeNanoseconds)),
+      linkCount: packNumbers(take(this.#linkCount)),
       payload: Uint32Array.from(order, (met) =>
         this.#run.at(met) === 2 ? (contentNumber.get(this.#payload.at(met)) ?? noContent) : this.#payload.at(met),
       ),
