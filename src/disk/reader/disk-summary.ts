@@ -13,14 +13,12 @@ export type LayerSummary = {
   readonly compressedBytes: number;
   /** Images that have it, as positions in the index. */
   readonly images: readonly number[];
-  /** Names in the tree, the root not counted. */
+  /** Names in the tree and its root. */
   readonly entries: number;
   /** Regular files, each once however many names it has. */
   readonly files: number;
   /** Their bytes. */
   readonly fileBytes: number;
-  /** Their bytes rounded up to whole blocks; holes count as if they were not. */
-  readonly fileBlockBytes: number;
 };
 
 export type DiskSummary = {
@@ -36,7 +34,7 @@ export type DiskSummary = {
     /** Superblock, index, table of digests and the zeros at the end. */
     readonly other: number;
   };
-  /** File bytes of all layers that did not have to be stored again, in whole blocks. */
+  /** File bytes of all layers that did not have to be stored again. */
   readonly deduplicatedBytes: number;
   readonly contents: number;
   /** Distinct layers in the order of their first use. */
@@ -46,24 +44,30 @@ export type DiskSummary = {
 /** Walks the layer trees to tell what a disk holds. Throws `ErofsError`, or `DiskError` `corrupt`. */
 export async function summarizeDisk(disk: DiskReader, signal?: AbortSignal): Promise<DiskSummary> {
   const layers = await summarizeLayers(disk, signal);
-  const contents = contentBytes(disk);
+  const contents = blockBytesOfContents(disk);
   const metadata = areaBytes(disk, areaKind.metadata);
   const blobs = areaBytes(disk, areaKind.blobs);
   const layerImages = areaBytes(disk, areaKind.layerMetadata);
   const { sizeBytes } = disk.image;
   const other = sizeBytes - contents - metadata - blobs - layerImages;
-  const fileBytes = layers.reduce((sum, layer) => sum + layer.fileBlockBytes, 0);
+  const fileBytes = layers.reduce((sum, layer) => sum + layer.fileBytes, 0);
   return {
     minimumKernel: (disk.image.superblock.featureIncompat & featureIncompat.chunkedFile) === 0 ? "5.4" : "5.15",
     sizeBytes,
     bytes: { contents, metadata, blobs, layerImages, other },
-    deduplicatedBytes: Math.max(0, fileBytes - contents),
+    deduplicatedBytes: Math.max(0, fileBytes - contentSizes(disk)),
     contents: disk.files.contentCount,
     layers,
   };
 }
 
-function contentBytes({ files }: DiskReader): number {
+function contentSizes({ files }: DiskReader): number {
+  let bytes = 0;
+  for (let content = 0; content < files.contentCount; content++) bytes += files.sizeBytes(content);
+  return bytes;
+}
+
+function blockBytesOfContents({ files }: DiskReader): number {
   let blocks = 0;
   for (let content = 0; content < files.contentCount; content++) blocks += files.blockCount(content);
   return blocks * blockBytes;
@@ -98,8 +102,8 @@ async function summarizeTree(
   disk: DiskReader,
   path: string,
   signal: AbortSignal | undefined,
-): Promise<Pick<LayerSummary, "entries" | "files" | "fileBytes" | "fileBlockBytes">> {
-  const counts = { entries: 0, files: 0, fileBytes: 0, fileBlockBytes: 0 };
+): Promise<Pick<LayerSummary, "entries" | "files" | "fileBytes">> {
+  const counts = { entries: 1, files: 0, fileBytes: 0 };
   const linked = new Set<number>();
   const directories = new Set<number>();
   const { image } = disk;
@@ -118,7 +122,6 @@ async function summarizeTree(
       if (inode.linkCount > 1) linked.add(nid);
       counts.files++;
       counts.fileBytes += inode.sizeBytes;
-      counts.fileBlockBytes += Math.ceil(inode.sizeBytes / blockBytes) * blockBytes;
     }
   }
   return counts;
