@@ -21,6 +21,7 @@ export class ContentWriter {
   readonly #sink: ContentSink;
   readonly #onFilled: (bytes: number) => void;
   readonly #buffer = Buffer.allocUnsafeSlow(chunkBytes);
+  readonly #digest = Buffer.alloc(32);
   #filled = 0;
   #sizeBytes = 0;
   #position = 0;
@@ -144,14 +145,16 @@ export class ContentWriter {
 
   #endChunk(data: Uint8Array): void {
     this.#filled = 0;
-    const digest = hash("sha256", data, "buffer");
     if (this.#key === undefined) {
+      // Three times as fast as asking for a buffer, which counts for small files.
+      this.#digest.write(hash("sha256", data, "latin1"), "latin1");
       const content = this.contents.length;
-      const number = this.contents.add(digest, this.#sizeBytes);
-      if (number === content) this.#sink.small(digest, data);
+      const number = this.contents.add(this.#digest, this.#sizeBytes);
+      if (number === content) this.#sink.small(this.contents.digest(number), data);
       this.#finish(number);
       return;
     }
+    const digest = hash("sha256", data, "buffer");
     this.#key.update(digest);
     this.#sink.chunk(digest, data);
     this.#finishIfWhole();

@@ -144,7 +144,13 @@ export class EntryTable {
     }
   }
 
-  /** Gives back what only building needs. */
+  /** Gives all memory back; the table must not be used any more. */
+  free(): void {
+    this.#slots = new Uint32Array(0);
+    for (const array of [this.#parent, this.#inode, this.#nextSibling, this.#nameEnd, this.#names]) array.free();
+  }
+
+  /** Gives back what only adding names needs. */
   freeSlots(): void {
     this.#slots = new Uint32Array(0);
     this.#parent.free();

@@ -38,8 +38,8 @@ export class PathFinder {
   parentOf(path: Uint8Array): FoundParent {
     const end = path.lastIndexOf(slash);
     if (end < 0) return { entry: root, throughLinks: false };
+    if (this.#lastParent !== undefined && isStart(this.#lastPath, path, end)) return this.#lastParent;
     const directory = path.subarray(0, end);
-    if (this.#lastParent !== undefined && this.#lastPath.equals(directory)) return this.#lastParent;
     const straight = this.#walk(directory, true);
     const found =
       straight === undefined
@@ -102,4 +102,11 @@ export class PathFinder {
     }
     return at;
   }
+}
+
+/** Whether the first `length` bytes of `path` are `start`. */
+function isStart(start: Uint8Array, path: Uint8Array, length: number): boolean {
+  if (start.length !== length) return false;
+  for (let i = length - 1; i >= 0; i--) if (start[i] !== path[i]) return false;
+  return true;
 }

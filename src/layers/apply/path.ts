@@ -18,7 +18,7 @@ export function cleanName(name: Uint8Array): Uint8Array | typeof climbs {
     while (start < end && name[start] === slash) start++;
     if (start >= end) return name.subarray(0, 0);
   }
-  const trimmed = name.subarray(start, end);
+  const trimmed = start === 0 && end === name.length ? name : name.subarray(start, end);
   return isClean(trimmed) ? trimmed : foldDots(trimmed);
 }
 

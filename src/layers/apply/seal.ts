@@ -1,6 +1,7 @@
 import type { ContentTable } from "../content-table.ts";
 import { fileType, type InodeAttributes, type LayerTree, noContent, packNumbers } from "../layer-tree.ts";
 import { type EntryTable, root } from "./entry-table.ts";
+import type { GrowingArray } from "./growing.ts";
 import { type InodeTable, none } from "./inode-table.ts";
 import { sortByName } from "./sort-by-name.ts";
 
@@ -14,59 +15,47 @@ export type SealedLayer = {
 
 /** Packs a finished tree in the order that `LayerTree` describes. The tables are used up. */
 export function sealLayer(entries: EntryTable, inodes: InodeTable, contents: ContentTable): SealedLayer {
+  // The largest trees decide the peak of memory: each column goes as soon as its packed form is there.
+  entries.freeSlots();
   const { order, directoryEnds } = breadthFirst(entries, inodes);
   const { names, nameEnds } = packNames(entries, order);
-  const oldInodes = order.map((entry) => entries.inode(entry));
-  entries.freeSlots();
-  const { numbers, oldOfNew, directoryCount, deadContents } = numberInodes(oldInodes, inodes, contents);
-  const entryInode = oldInodes.map((inode) => numbers[inode] as number);
+  const entryInode = order;
+  for (let i = 0; i < order.length; i++) entryInode[i] = entries.inode(order[i] as number);
+  entries.free();
+  inodes.firstChild.free();
+  const { numbers, oldOfNew, directoryCount, deadContents } = numberInodes(entryInode, inodes, contents);
+  for (let i = 0; i < entryInode.length; i++) entryInode[i] = numbers[entryInode[i] as number] as number;
   const inodeCount = oldOfNew.length;
 
-  const attribute = new Uint32Array(inodeCount);
-  const mtimeSeconds = new Float64Array(inodeCount);
-  const mtimeNanoseconds = new Uint32Array(inodeCount);
-  const linkCount = new Uint32Array(inodeCount);
-  const payload = new Uint32Array(inodeCount);
+  const linkCount = packed(new Uint32Array(inodeCount), inodes.linkCount, oldOfNew);
+  const mtimeSeconds = packed(new Float64Array(inodeCount), inodes.mtimeSeconds, oldOfNew);
+  const mtimeNanoseconds = packed(new Uint32Array(inodeCount), inodes.mtimeNanoseconds, oldOfNew);
+  const { targets, targetEnds } = packTargets(inodes, oldOfNew);
+  const payload = packed(new Uint32Array(inodeCount), inodes.payload, oldOfNew);
+  const oldAttribute = packed(new Uint32Array(inodeCount), inodes.attribute, oldOfNew);
+  const attribute = oldAttribute;
   const attributes: InodeAttributes[] = [];
   const attributeNumbers = new Map<number, number>();
-  const targets: Uint8Array[] = [];
-  let targetBytes = 0;
   let impliedDirectoryCount = 0;
   let fileBytes = 0;
+  let nextTarget = 0;
   for (let inode = 0; inode < inodeCount; inode++) {
-    const old = oldOfNew[inode] as number;
-    const oldAttribute = inodes.attribute.items[old] as number;
-    let number = attributeNumbers.get(oldAttribute);
+    const old = oldAttribute[inode] as number;
+    let number = attributeNumbers.get(old);
     if (number === undefined) {
-      number = attributes.push(inodes.attributes.get(oldAttribute)) - 1;
-      attributeNumbers.set(oldAttribute, number);
+      number = attributes.push(inodes.attributes.get(old)) - 1;
+      attributeNumbers.set(old, number);
     }
     attribute[inode] = number;
-    mtimeSeconds[inode] = inodes.mtimeSeconds.items[old] as number;
-    mtimeNanoseconds[inode] = inodes.mtimeNanoseconds.items[old] as number;
-    linkCount[inode] = inodes.linkCount.items[old] as number;
-    let value = inodes.payload.items[old] as number;
-    const type = inodes.type(old);
+    const type = (attributes[number] as InodeAttributes).mode & fileType.mask;
+    const value = payload[inode] as number;
     if (type === fileType.directory && value === 1) impliedDirectoryCount++;
     if (type === fileType.regular && value !== noContent) fileBytes += contents.size(value);
-    if (type === fileType.symbolicLink) {
-      const target = inodes.target(old);
-      targetBytes += target.length;
-      value = targets.push(target) - 1;
-    }
-    payload[inode] = value;
+    if (type === fileType.symbolicLink) payload[inode] = nextTarget++;
   }
   const { firstChild, subdirectories } = childRanges(directoryEnds, entryInode, directoryCount);
   for (let directory = 0; directory < directoryCount; directory++)
     linkCount[directory] = 2 + (subdirectories[directory] as number);
-  const packedTargets = new Uint8Array(targetBytes);
-  const targetEnds = new Uint32Array(targets.length);
-  let end = 0;
-  for (const [index, target] of targets.entries()) {
-    packedTargets.set(target, end);
-    end += target.length;
-    targetEnds[index] = end;
-  }
   const tree: LayerTree = {
     entryCount: order.length,
     names,
@@ -81,7 +70,7 @@ export function sealLayer(entries: EntryTable, inodes: InodeTable, contents: Con
     mtimeNanoseconds: packNumbers(mtimeNanoseconds),
     linkCount: packNumbers(linkCount),
     payload,
-    targets: packedTargets,
+    targets,
     targetEnds,
     impliedDirectoryCount,
   };
@@ -89,6 +78,43 @@ export function sealLayer(entries: EntryTable, inodes: InodeTable, contents: Con
 }
 
 type Words = Uint32Array<ArrayBuffer>;
+
+/** A column of the inodes in their new order; the old one is given back. */
+function packed<View extends Words | Float64Array<ArrayBuffer>>(
+  target: View,
+  source: GrowingArray<View>,
+  oldOfNew: Words,
+): View {
+  for (let inode = 0; inode < oldOfNew.length; inode++)
+    target[inode] = source.items[oldOfNew[inode] as number] as number;
+  source.free();
+  return target;
+}
+
+/** Targets of the symbolic links, by the order of their inodes. */
+function packTargets(inodes: InodeTable, oldOfNew: Words): { targets: Uint8Array<ArrayBuffer>; targetEnds: Words } {
+  let count = 0;
+  let bytes = 0;
+  for (const old of oldOfNew) {
+    if (!inodes.isSymbolicLink(old)) continue;
+    count++;
+    bytes += inodes.target(old).length;
+  }
+  const targets = new Uint8Array(bytes);
+  const targetEnds = new Uint32Array(count);
+  let at = 0;
+  let end = 0;
+  for (const old of oldOfNew) {
+    if (!inodes.isSymbolicLink(old)) continue;
+    const target = inodes.target(old);
+    targets.set(target, end);
+    end += target.length;
+    targetEnds[at++] = end;
+  }
+  inodes.targets.free();
+  inodes.targetEnds.free();
+  return { targets, targetEnds };
+}
 
 /** Entries in breadth-first order, and for each directory in that order the end of its children. */
 function breadthFirst(entries: EntryTable, inodes: InodeTable): { order: Words; directoryEnds: Words } {
