@@ -1,25 +1,110 @@
+import { type Place, placeInside, rootPlace, showPlace } from "../../filesystem/erofs/checker/place.ts";
+import type { ProblemList } from "../../filesystem/erofs/checker/problem-list.ts";
 import { direntType } from "../../filesystem/erofs/constants.ts";
-import { directoryEntries } from "../../filesystem/erofs/reader/lookup.ts";
+import { type Inode, isDirectory, isSymbolicLink } from "../../filesystem/erofs/reader/inode-parser.ts";
+import { directoryEntries, findEntry, splitPath } from "../../filesystem/erofs/reader/lookup.ts";
 import type { DiskReader } from "../reader/disk-reader.ts";
+import { sameXattrs, withoutOverlayXattrs } from "./inode-attributes.ts";
+
+const maxLinks = 255;
+
+/** By nid: where directories of a layer's tree stand within it. */
+export type ImpliedDirectories = ReadonlyMap<number, Place>;
 
 /**
- * The nids of the directories of the tree at `path` that have the given numbers: directories are numbered breadth first,
- * children by name. Numbers of no directory are left out.
+ * The directories of the tree at `path` that have the given numbers: they are numbered breadth first, children by name.
+ * Numbers of no directory are left out.
  */
-export async function nidsOfDirectories(
+export async function findImplied(
   disk: DiskReader,
   path: string,
   numbers: readonly number[],
-): Promise<ReadonlySet<number>> {
-  if (numbers.length === 0) return new Set();
+): Promise<ImpliedDirectories> {
+  const found = new Map<number, Place>();
+  if (numbers.length === 0) return found;
   const wanted = new Set(numbers);
-  const found = new Set<number>();
-  const queue = [(await disk.lookup(path)).nid];
+  const queue = [{ nid: (await disk.lookup(path)).nid, place: rootPlace }];
   for (let d = 0; d < queue.length; d++) {
-    if (wanted.has(d)) found.add(queue[d]);
-    for await (const entry of directoryEntries(disk.image, await disk.image.inode(queue[d]))) {
-      if (entry.type === direntType.directory) queue.push(entry.nid);
+    const { nid, place } = queue[d];
+    if (wanted.has(d)) found.set(nid, place);
+    for await (const entry of directoryEntries(disk.image, await disk.image.inode(nid))) {
+      if (entry.type === direntType.directory) queue.push({ nid: entry.nid, place: placeInside(place, entry.name) });
     }
   }
   return found;
 }
+
+/**
+ * Implied directories have mode, owner and xattrs of what the first layer below has at their path, each layer looked at alone
+ * with links resolved within its root; 0755 and 0:0 where none has a directory there. Their mtime is 0.
+ */
+export async function checkImplied(
+  disk: DiskReader,
+  tree: string,
+  implied: ImpliedDirectories,
+  /** Paths of the layer trees below, topmost first. */
+  below: readonly string[],
+  problems: ProblemList,
+): Promise<void> {
+  const roots: Inode[] = [];
+  for (const path of below) roots.push(await disk.lookup(path));
+  for (const [nid, place] of implied) {
+    const inode = await disk.image.inode(nid);
+    const difference = await impliedDifference(disk, inode, await directoryBelow(disk, place, roots));
+    if (difference !== undefined) problems.add(`/${tree}${showPlace(place)}`, difference);
+    if (problems.isFull) return;
+  }
+}
+
+async function impliedDifference(
+  disk: DiskReader,
+  inode: Inode,
+  model: Inode | undefined,
+): Promise<string | undefined> {
+  if (inode.mtimeSeconds !== 0 || inode.mtimeNanoseconds !== 0) return "is implied by its layer but has an mtime";
+  const { mode, uid, gid } = model ?? { mode: 0o040755, uid: 0, gid: 0 };
+  const xattrs = model === undefined ? [] : withoutOverlayXattrs(await disk.image.xattrs(model));
+  const own = withoutOverlayXattrs(await disk.image.xattrs(inode));
+  const isSame = inode.mode === mode && inode.uid === uid && inode.gid === gid && sameXattrs(own, xattrs);
+  return isSame ? undefined : "is implied by its layer but does not have mode, owner and xattrs of the layers below";
+}
+
+async function directoryBelow(disk: DiskReader, place: Place, roots: readonly Inode[]): Promise<Inode | undefined> {
+  const names: Buffer[] = [];
+  for (let at = place; at.parent !== undefined; at = at.parent) names.push(at.name);
+  for (const root of roots) {
+    const found = await resolveInRoot(disk, root, names);
+    if (found !== undefined) return isDirectory(found) ? found : undefined;
+  }
+  return undefined;
+}
+
+/** `names` from the last to the first. Undefined when something on the way is missing. */
+async function resolveInRoot(disk: DiskReader, root: Inode, names: readonly Buffer[]): Promise<Inode | undefined> {
+  const rest = [...names];
+  const parents = [root];
+  let links = 0;
+  for (let name = rest.pop(); name !== undefined; name = rest.pop()) {
+    const directory = parents[parents.length - 1];
+    if (name.equals(dotDot)) {
+      if (parents.length > 1) parents.pop();
+      continue;
+    }
+    const entry = await findEntry(disk.image, directory, name);
+    if (entry === undefined) return undefined;
+    const inode = await disk.image.inode(entry.nid);
+    if (isDirectory(inode)) {
+      parents.push(inode);
+    } else if (isSymbolicLink(inode)) {
+      if (++links > maxLinks) return undefined;
+      const target = await disk.image.linkTarget(inode);
+      if (target[0] === 0x2f) parents.length = 1;
+      rest.push(...splitPath(target).reverse());
+    } else {
+      return rest.length === 0 ? inode : undefined;
+    }
+  }
+  return parents[parents.length - 1];
+}
+
+const dotDot = Buffer.from("..");

@@ -18,6 +18,8 @@ export type ExpectedTrees = {
 export type ExpectedLayer = {
   readonly diffIDHex: string;
   readonly impliedDirectories: readonly number[];
+  /** Paths of the layer trees below, topmost first; only of a layer with implied directories. */
+  readonly below: readonly string[];
 };
 
 const maxIndexBytes = 256 << 20;
@@ -66,7 +68,9 @@ function checkLayers(
     const expectedHex = impliedDirectories.length === 0 ? diffIDHex : digestHex(layer.chainID);
     if (hex !== expectedHex) problems.add(at, `tree is ${layer.tree}, not layers/${expectedHex}`);
     const known = layers.get(layer.tree);
-    if (known === undefined) layers.set(layer.tree, { diffIDHex, impliedDirectories });
+    const below = impliedDirectories.length === 0 ? [] : image.layers.slice(0, j).map(({ tree }) => tree);
+    below.reverse();
+    if (known === undefined) layers.set(layer.tree, { diffIDHex, impliedDirectories, below });
     else if (known.diffIDHex !== diffIDHex || known.impliedDirectories.join() !== impliedDirectories.join()) {
       problems.add(at, "contradicts what another image says of the same tree");
     }

@@ -21,7 +21,8 @@ function showTime({ mtimeSeconds, mtimeNanoseconds }: Inode): string {
   return `${mtimeSeconds}.${String(mtimeNanoseconds).padStart(9, "0")}`;
 }
 
-function sameXattrs(a: readonly Xattr[], b: readonly Xattr[]): boolean {
+/** Whether both have the same names with the same values, in whatever order. */
+export function sameXattrs(a: readonly Xattr[], b: readonly Xattr[]): boolean {
   if (a.length !== b.length) return false;
   return a.every(({ name, value }) => {
     const other = b.find((xattr) => Buffer.compare(xattr.name, name) === 0);

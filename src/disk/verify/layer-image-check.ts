@@ -7,6 +7,7 @@ import { openInnerFile } from "../../filesystem/erofs/reader/file-data.ts";
 import { type Inode, isRegular } from "../../filesystem/erofs/reader/inode-parser.ts";
 import type { DiskReader } from "../reader/disk-reader.ts";
 import { contentOfInode, dataDifference } from "../reader/inode-content.ts";
+import type { ImpliedDirectories } from "./implied-directories.ts";
 import { differenceOf, withoutOverlayXattrs } from "./inode-attributes.ts";
 import { checkTwins } from "./twin-tree-check.ts";
 
@@ -17,8 +18,8 @@ export type LayerOfImage = {
   readonly tree: string;
   /** Numbers of its contents in the order of the layer. */
   readonly contents: Uint32Array;
-  /** Nids of the directories that the layer's tar only implies: the image of the layer has them bare. */
-  readonly implied: ReadonlySet<number>;
+  /** The directories that the layer's tar only implies: the image of the layer has them bare. */
+  readonly implied: ImpliedDirectories;
 };
 
 const mapPieceChunks = 16 * 1024;

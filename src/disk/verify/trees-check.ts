@@ -5,7 +5,7 @@ import { type Inode, isDirectory } from "../../filesystem/erofs/reader/inode-par
 import { DiskError } from "../disk-error.ts";
 import type { DiskReader } from "../reader/disk-reader.ts";
 import { areaKind } from "../reader/files-table.ts";
-import { nidsOfDirectories } from "./implied-directories.ts";
+import { checkImplied, findImplied } from "./implied-directories.ts";
 import type { ExpectedTrees } from "./index-check.ts";
 import { differenceOf } from "./inode-attributes.ts";
 import { LayerContents } from "./layer-contents.ts";
@@ -102,13 +102,12 @@ async function checkChainTrees(
   problems: ProblemList,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  for (const [path, { diffIDHex, impliedDirectories }] of expected.layers) {
-    const implied = await nidsOfDirectories(disk, path, impliedDirectories);
-    for (const nid of implied) {
-      const { mtimeSeconds, mtimeNanoseconds } = await disk.image.inode(nid);
-      if (mtimeSeconds !== 0 || mtimeNanoseconds !== 0)
-        problems.add(`/${path}`, `implied directory ${nid} has an mtime`);
+  for (const [path, { diffIDHex, impliedDirectories, below }] of expected.layers) {
+    const implied = await findImplied(disk, path, impliedDirectories);
+    if (implied.size !== impliedDirectories.length) {
+      problems.add(`/${path}`, "the index names implied directories that it does not have");
     }
+    await checkImplied(disk, path, implied, below, problems);
     const first = treeOfDiffID.get(diffIDHex);
     if (first === undefined || first === path) continue;
     const { image } = disk;
@@ -161,7 +160,7 @@ async function checkLayerImages(
     const layer = expected.layers.get(tree);
     const ofTree = contents.ofTree(tree);
     if (layer === undefined || ofTree === undefined) continue;
-    const implied = await nidsOfDirectories(disk, tree, layer.impliedDirectories);
+    const implied = await findImplied(disk, tree, layer.impliedDirectories);
     const { diffIDHex } = layer;
     next = await checkLayerImage(
       disk,

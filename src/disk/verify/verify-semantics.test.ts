@@ -29,7 +29,7 @@ before(async () => {
   const folder = await temporaryDirectory(scope, "semantics");
   const layers = [
     t.tar(
-      t.directory("etc/"),
+      t.directory("etc/", { mode: 0o2750, gid: 12, xattrs: { "user.a": "b" } }),
       t.file("etc/hosts", "127.0.0.1"),
       t.file("etc/passwd", "root:x:0", { xattrs: { "user.note": "kept" } }),
       t.directory("old/"),
@@ -118,6 +118,13 @@ describe("where all digests are right, verify still finds", () => {
       bytes.writeUInt16LE(0o040700, (await reader.lookup(`${merged}/old`)).position + field.mode);
     });
     assert.match(problems, /\/images\/\w+\/old: has mode 040700 instead of 040755/);
+  });
+
+  it("a directory that its layer implies with other attributes than in the layer below", async () => {
+    const problems = await problemsOf(async (bytes, reader) => {
+      bytes.writeUInt32LE(5, (await reader.lookup(`${top}/etc`)).position + field.uid);
+    });
+    assert.match(problems, /\/layers\/\w+\/etc: is implied by its layer but does not have mode, owner and xattrs of/);
   });
 
   it("a name that no layer has any more to hide", async () => {

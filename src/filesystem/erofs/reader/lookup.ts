@@ -23,7 +23,7 @@ export async function findEntry(
 export async function lookup(image: ErofsImage, path: string | Uint8Array): Promise<Inode> {
   const bytes = Buffer.from(path);
   const steps: Inode[] = [await image.root()];
-  for (const name of split(bytes)) {
+  for (const name of splitPath(bytes)) {
     const directory = steps[steps.length - 1];
     const shown = () => `${image.source.name}: ${bytes.toString()}`;
     if (!isDirectory(directory)) throw new ErofsError("not-a-directory", `${shown()}: not a directory`);
@@ -41,7 +41,8 @@ export async function lookup(image: ErofsImage, path: string | Uint8Array): Prom
 const dot = Buffer.from(".");
 const dotDot = Buffer.from("..");
 
-function split(path: Buffer): Buffer[] {
+/** The names of a path; `.` and empty ones are left out. */
+export function splitPath(path: Buffer): Buffer[] {
   const names: Buffer[] = [];
   let start = 0;
   while (start <= path.length) {
