@@ -1,97 +1,36 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
-import { once } from "node:events";
 import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
-import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import type { DiskReport } from "../../src/cli/build/summary.ts";
 import { digestHex } from "../../src/oci/descriptor.ts";
-import { blobPath, type MadeImage, makeImage, makeIndex, pushToRegistry, tagInLayout } from "../support/image-maker.ts";
+import {
+  bigContent,
+  type CliImages,
+  disksOf,
+  finish,
+  host,
+  main,
+  makeCliImages,
+  nodewarm,
+  root,
+  start,
+  succeed,
+} from "../support/cli.ts";
+import { blobPath, makeImage, makeIndex, pushToRegistry, tagInLayout } from "../support/image-maker.ts";
 import { findProgram, needs } from "../support/privileges.ts";
-import { run, waitUntil } from "../support/processes.ts";
-import { listen, startRegistry } from "../support/registry.ts";
-import { directory, file, symbolicLink, tar } from "../support/tar-maker.ts";
+import { startRegistry } from "../support/registry.ts";
+import { file, tar } from "../support/tar-maker.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 
-const root = join(import.meta.dirname, "../..");
-const main = join(root, "src/cli/main.ts");
-const host = { os: "linux", architecture: process.arch === "x64" ? "amd64" : process.arch } as const;
-
-/** Three layers, two images that share the first; each file content is big enough to fill blocks. */
-const bigContent = randomBytes(300_000);
-let layout = "";
-let web: MadeImage;
-let api: MadeImage;
+let layout: string;
+let web: CliImages["web"];
+let api: CliImages["api"];
 const fixtures = new AsyncDisposableStack();
 
 before(async () => {
-  layout = join(await temporaryDirectory(fixtures, "cli"), "layout");
-  await mkdir(layout);
-  const base = tar(
-    directory("etc/"),
-    file("etc/os-release", "NAME=test\n"),
-    directory("bin/"),
-    file("bin/tool", bigContent),
-  );
-  const site = tar(
-    directory("srv/"),
-    file("srv/index.html", "<h1>hello</h1>\n"),
-    symbolicLink("srv/current", "index.html"),
-  );
-  const app = tar(
-    directory("srv/"),
-    file("srv/app", "#!/bin/tool\n", { mode: 0o755 }),
-    file("srv/copy-of-tool", bigContent),
-  );
-  web = await makeImage(layout, {
-    layers: [{ tar: base }, { tar: site }],
-    platform: host,
-    created: "2026-01-02T03:04:05Z",
-  });
-  api = await makeImage(layout, {
-    layers: [{ tar: base }, { tar: app }],
-    platform: host,
-    created: "2026-01-01T00:00:00Z",
-  });
-  await tagInLayout(layout, web.manifest, "web");
-  await tagInLayout(layout, api.manifest, "api");
+  ({ layout, web, api } = await makeCliImages(fixtures));
 });
 after(() => fixtures.disposeAsync());
-
-type Result = { readonly code: number | null; readonly stdout: string; readonly stderr: string };
-type Options = { readonly cwd: string; readonly env?: Record<string, string>; readonly input?: string };
-
-function start(args: readonly string[], options: Options, command = [process.execPath, main]): ChildProcess {
-  const [program, ...first] = [...command, ...args];
-  const env = { PATH: process.env.PATH, HOME: options.cwd, ...options.env };
-  return spawn(program, first, { cwd: options.cwd, env, stdio: ["pipe", "pipe", "pipe"] });
-}
-
-async function finish(child: ChildProcess, input = ""): Promise<Result> {
-  const texts = { stdout: "", stderr: "" };
-  child.stdout?.on("data", (chunk) => (texts.stdout += chunk));
-  child.stderr?.on("data", (chunk) => (texts.stderr += chunk));
-  child.stdin?.on("error", () => {}).end(input);
-  const [code] = await once(child, "close");
-  return { code, ...texts };
-}
-
-async function nodewarm(args: readonly string[], options: Options): Promise<Result> {
-  return finish(start(args, options), options.input);
-}
-
-/** As `nodewarm`, for runs that must succeed. */
-async function succeed(args: readonly string[], options: Options): Promise<Result> {
-  const result = await nodewarm(args, options);
-  assert.equal(result.code, 0, result.stderr);
-  return result;
-}
-
-function disksOf({ stdout }: Result): readonly DiskReport[] {
-  return (JSON.parse(stdout) as { disks: DiskReport[] }).disks;
-}
 
 test("the program tells its version and its commands, and refuses others", async () => {
   await using scope = new AsyncDisposableStack();
@@ -319,92 +258,6 @@ test("a failure is exit 1 with one error, and the disk at -o stays as it was", a
     assert.deepEqual(await readdir(cwd), ["disk.erofs"]);
     assert.equal(await readFile(join(cwd, "disk.erofs"), "utf8"), "an older disk");
   }
-});
-
-/** A registry that sends half of every layer and then nothing any more. */
-async function stallingRegistry(scope: AsyncDisposableStack): Promise<string> {
-  const layers = new Set(web.layers.map(({ descriptor }) => descriptor.digest as string));
-  const answer = async (incoming: IncomingMessage, outgoing: ServerResponse) => {
-    const path = incoming.url ?? "";
-    const name = path.split("/").at(-1) ?? "";
-    if (name === "") return outgoing.end("{}");
-    const digest = name.startsWith("sha256:") ? (name as typeof web.manifest.digest) : web.manifest.digest;
-    const bytes = await readFile(blobPath(layout, digest));
-    const type = path.includes("/manifests/") ? web.manifest.mediaType : "application/octet-stream";
-    outgoing.writeHead(200, { "content-type": type, "content-length": bytes.length, "docker-content-digest": digest });
-    if (incoming.method === "HEAD") return outgoing.end();
-    if (layers.has(digest)) return outgoing.write(bytes.subarray(0, bytes.length >> 1));
-    return outgoing.end(bytes);
-  };
-  const server = await listen((incoming, outgoing) => void answer(incoming, outgoing));
-  scope.defer(() => server.stop());
-  return server.host;
-}
-
-async function startStalledBuild(scope: AsyncDisposableStack, cwd: string, command?: string[]): Promise<ChildProcess> {
-  const registry = await stallingRegistry(scope);
-  const child = start(["build", `${registry}/a/web:1`, "-o", "disk.erofs"], { cwd }, command);
-  scope.defer(() => void child.kill("SIGKILL"));
-  await waitUntil("the partial file is there", async () => {
-    assert.equal(child.exitCode, null, String(child.stderr?.read()));
-    return (await readdir(cwd)).includes(".disk.erofs.nodewarm-partial");
-  });
-  return child;
-}
-
-for (const [signal, code] of [
-  ["SIGINT", 130],
-  ["SIGTERM", 143],
-] as const) {
-  test(`${signal} removes the partial file, leaves the disk at -o and is exit ${code}`, async () => {
-    await using scope = new AsyncDisposableStack();
-    const cwd = await temporaryDirectory(scope);
-    await writeFile(join(cwd, "disk.erofs"), "an older disk");
-    const child = await startStalledBuild(scope, cwd);
-    const sentMs = performance.now();
-    child.kill(signal);
-    const result = await finish(child);
-    assert.equal(result.code, code, result.stderr);
-    assert.match(result.stderr, /nodewarm: interrupted\n$/);
-    assert.ok(performance.now() - sentMs < 5000, "stops at once");
-    assert.deepEqual(await readdir(cwd), ["disk.erofs"]);
-    assert.equal(await readFile(join(cwd, "disk.erofs"), "utf8"), "an older disk");
-  });
-}
-
-test("a build that was killed leaves its partial file, the next one removes it", async () => {
-  await using scope = new AsyncDisposableStack();
-  const cwd = await temporaryDirectory(scope);
-  const child = await startStalledBuild(scope, cwd);
-  child.kill("SIGKILL");
-  await once(child, "close");
-  assert.deepEqual(await readdir(cwd), [".disk.erofs.nodewarm-partial"]);
-  await succeed(["build", `oci:${layout}:web`, "-o", "disk.erofs"], { cwd });
-  assert.deepEqual(await readdir(cwd), ["disk.erofs"]);
-});
-
-test("a full file system is one error that says so, and leaves nothing", {
-  skip: needs("mount", "umount"),
-}, async () => {
-  await using scope = new AsyncDisposableStack();
-  const cwd = await temporaryDirectory(scope);
-  await run("mount", ["-t", "tmpfs", "-o", "size=256k", "tmpfs", cwd]);
-  scope.defer(async () => void (await run("umount", [cwd])));
-  const args = ["build", `oci:${layout}:web`, "-o", join(cwd, "disk.erofs"), "--progress", "none"];
-  const { code, stderr } = await nodewarm(args, { cwd: "/" });
-  assert.equal(code, 1);
-  assert.match(stderr, /^nodewarm: cannot write .*disk\.erofs: ENOSPC.*make room in /);
-  assert.deepEqual(await readdir(cwd), []);
-});
-
-test("two builds of one disk at once: the second says that the first is at work", async () => {
-  await using scope = new AsyncDisposableStack();
-  const cwd = await temporaryDirectory(scope);
-  await startStalledBuild(scope, cwd);
-  const { code, stderr } = await nodewarm(["build", `oci:${layout}:web`, "-o", "disk.erofs"], { cwd });
-  assert.equal(code, 1);
-  assert.match(stderr, /another build is writing it/);
-  assert.deepEqual(await readdir(cwd), [".disk.erofs.nodewarm-partial"]);
 });
 
 test("on a terminal there are bars, gone at the end", { skip: !findProgram("script") && "needs script" }, async () => {
