@@ -3,6 +3,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { attachLoopDevice } from "../../test/support/mount.ts";
+import { needs } from "../../test/support/privileges.ts";
 import { type ByteSource, MemorySource, openFileSource } from "./byte-source.ts";
 
 const bytes = Uint8Array.from({ length: 10_000 }, (_, i) => i * 7);
@@ -76,4 +78,17 @@ it("only files and block devices are byte sources", async () => {
   await assert.rejects(openFileSource(folder), { name: "ErofsError", code: "not-a-file" });
   await assert.rejects(openFileSource("/dev/null"), { name: "ErofsError", code: "not-a-file" });
   await assert.rejects(openFileSource(join(folder, "absent")), { code: "ENOENT" });
+});
+
+it("a block device has its real size, and reads as the file behind it", { skip: needs("losetup") }, async () => {
+  await using scope = new AsyncDisposableStack();
+  const path = join(folder, "device");
+  const content = Buffer.alloc(4096 * 37 + 512, "device");
+  await writeFile(path, content);
+  const source = await openFileSource(await attachLoopDevice(scope, path));
+  const target = Buffer.alloc(content.length);
+  await source.read(0, target);
+  assert.equal(source.sizeBytes, content.length);
+  assert.ok(target.equals(content));
+  await source.close();
 });
