@@ -147,7 +147,7 @@ export class ContentWriter {
     this.#filled = 0;
     if (this.#key === undefined) {
       // Three times as fast as asking for a buffer, which counts for small files.
-      this.#digest.write(hash("sha256", data, "latin1"), "latin1");
+      this.#digest.write(hash("sha256", data, "binary"), "binary");
       const content = this.contents.length;
       const number = this.contents.add(this.#digest, this.#sizeBytes);
       if (number === content) this.#sink.small(this.contents.digest(number), data);

@@ -12,6 +12,7 @@ import { type LayerLimits, ratioFreeBytes } from "./limits.ts";
 import { TarReader } from "./tar/tar-reader.ts";
 import { LayerTarHandler } from "./tar-handler.ts";
 import { VerifiedInput } from "./verified-input.ts";
+import { YoungGarbage } from "./young-garbage.ts";
 
 export type ReadLayerOptions = {
   /** The layer's bytes as stored. */
@@ -76,9 +77,11 @@ export async function readLayer(options: ReadLayerOptions): Promise<LayerResult>
   const handler = new LayerTarHandler(applier, writer, limits);
   const reader = new TarReader(handler, { paxBytes: limits["pax-bytes"] });
   const hash = createHash("sha256");
+  const garbage = new YoungGarbage();
   try {
     for await (const piece of decompress(input.bytes(), { mediaType: descriptor.mediaType, signal })) {
       uncompressedBytes += piece.length;
+      garbage.add(piece.length);
       checkSize();
       hash.update(piece);
       for (let at = 0; at < piece.length; ) {
