@@ -1,11 +1,14 @@
-import { entryName, nameStart } from "../../names.ts";
+import { nameStart } from "../../names.ts";
 import type { Listing, TreeView } from "../../tree-view.ts";
 import { blockBytes, dirent as format } from "../constants.ts";
 
 /** A directory's entries in the order of their names, `.` and `..` among them; the arrays are used again. */
 export type DirectoryEntries = {
   count: number;
+  /** Entry `i`'s name is bytes `starts[i]` to `ends[i]` of `names[i]`: a view for each of millions of names would cost more than the names. */
   readonly names: Uint8Array[];
+  readonly starts: number[];
+  readonly ends: number[];
   readonly nids: number[];
   readonly types: number[];
 };
@@ -13,11 +16,10 @@ export type DirectoryEntries = {
 /** Where a directory's bytes are cut: whole blocks, then `tailBytes`. */
 export type DirectoryShape = { readonly fullBlocks: number; readonly tailBytes: number };
 
-const dotName = new Uint8Array([0x2e]);
 const dotDotName = new Uint8Array([0x2e, 0x2e]);
 
 export function createDirectoryEntries(): DirectoryEntries {
-  return { count: 0, names: [], nids: [], types: [] };
+  return { count: 0, names: [], starts: [], ends: [], nids: [], types: [] };
 }
 
 /** Whether entry `entry`'s name comes before `dots` dots. */
@@ -88,20 +90,32 @@ export function fillEntries(
   entries.count = 0;
   let next = 1;
   const addDots = (): void => {
-    appendEntry(entries, next === 1 ? dotName : dotDotName, next === 1 ? dots.nid : dots.parentNid, dots.type);
+    appendEntry(entries, dotDotName, 0, next, next === 1 ? dots.nid : dots.parentNid, dots.type);
     next++;
   };
   for (let i = 0; i < listing.count; i++) {
-    const name = entryName(view.instances[listing.instance[i]].tree, listing.entry[i]);
-    while (next <= 2 && !isBeforeDots(name, 0, name.length, next)) addDots();
-    appendEntry(entries, name, nidOf(i), typeOf(i));
+    const { tree } = view.instances[listing.instance[i]];
+    const start = nameStart(tree, listing.entry[i]);
+    const end = tree.nameEnds[listing.entry[i]];
+    while (next <= 2 && !isBeforeDots(tree.names, start, end, next)) addDots();
+    appendEntry(entries, tree.names, start, end, nidOf(i), typeOf(i));
   }
   while (next <= 2) addDots();
 }
 
-function appendEntry(entries: DirectoryEntries, name: Uint8Array, nid: number, type: number): void {
+/** Adds an entry; entries are added in the order of their names. */
+export function appendEntry(
+  entries: DirectoryEntries,
+  names: Uint8Array,
+  start: number,
+  end: number,
+  nid: number,
+  type: number,
+): void {
   const i = entries.count++;
-  entries.names[i] = name;
+  entries.names[i] = names;
+  entries.starts[i] = start;
+  entries.ends[i] = end;
   entries.nids[i] = nid;
   entries.types[i] = type;
 }
@@ -115,8 +129,10 @@ export function encodeDirectory(entries: DirectoryEntries, shape: DirectoryShape
   while (first < entries.count) {
     let end = first;
     let used = 0;
-    while (end < entries.count && used + format.bytes + entries.names[end].length <= blockBytes) {
-      used += format.bytes + entries.names[end].length;
+    while (end < entries.count) {
+      const entryBytes = format.bytes + entries.ends[end] - entries.starts[end];
+      if (used + entryBytes > blockBytes) break;
+      used += entryBytes;
       end++;
     }
     let nameOffset = (end - first) * format.bytes;
@@ -125,8 +141,8 @@ export function encodeDirectory(entries: DirectoryEntries, shape: DirectoryShape
       view.setUint32(at + format.nid, entries.nids[i], true);
       view.setUint16(at + format.nameOffset, nameOffset, true);
       bytes[at + format.fileType] = entries.types[i];
-      bytes.set(entries.names[i], block + nameOffset);
-      nameOffset += entries.names[i].length;
+      const names = entries.names[i];
+      for (let from = entries.starts[i]; from < entries.ends[i]; from++) bytes[block + nameOffset++] = names[from];
     }
     first = end;
     block += blockBytes;

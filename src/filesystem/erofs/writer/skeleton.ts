@@ -3,7 +3,7 @@ import type { DirectoryAttributes } from "../../layer-instance.ts";
 import { compareNames } from "../../names.ts";
 import { direntType, inode as inodeFormat } from "../constants.ts";
 import { type DirectoryPlace, placeDirectory, writeDirectory } from "./directories.ts";
-import { createDirectoryEntries, directoryShape } from "./directory-encoder.ts";
+import { appendEntry, createDirectoryEntries, directoryShape } from "./directory-encoder.ts";
 import { encodeInode } from "./inode-encoder.ts";
 import { chunkedForm, flatForm } from "./leaf-inodes.ts";
 import { nidAt } from "./metadata-allocator.ts";
@@ -107,10 +107,8 @@ async function writeSkeletonDirectory(
   children.sort(([a], [b]) => byBytes(a, b));
   const entries = createDirectoryEntries();
   for (const [name, childNid, type] of children) {
-    const i = entries.count++;
-    entries.names[i] = encode(name);
-    entries.nids[i] = childNid;
-    entries.types[i] = type;
+    const bytes = encode(name);
+    appendEntry(entries, bytes, 0, bytes.length, childNid, type);
   }
   await writeDirectory(area, nid, place.blocks, attributes(createdSeconds), entries, directoryShape(names.map(encode)));
 }
