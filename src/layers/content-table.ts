@@ -4,12 +4,14 @@ const segmentLength = 1 << 14;
 const empty = 0xffff_ffff;
 
 /**
- * Numbers contents by digest and size, from 0 in the order of `add`. Packed: 40 bytes for each content and about 8 for its slots,
+ * Numbers contents by digest and size, from 0 in the order of `add`. Packed: 36 bytes for each content and about 8 for its slots,
  * so that 2 million contents take less than 110 MB.
  */
 export class ContentTable {
   readonly #digests: Buffer[] = [];
-  readonly #sizes: Float64Array[] = [];
+  /** Sizes modulo 2^32; what is above is in `#sizesAbove`. */
+  readonly #sizes: Uint32Array[] = [];
+  readonly #sizesAbove = new Map<number, number>();
   #slots = new Uint32Array(1 << 10).fill(empty);
   #length = 0;
 
@@ -34,10 +36,11 @@ export class ContentTable {
     const at = index % segmentLength;
     if (at === 0) {
       this.#digests.push(Buffer.alloc(digestBytes * segmentLength));
-      this.#sizes.push(new Float64Array(segmentLength));
+      this.#sizes.push(new Uint32Array(segmentLength));
     }
     this.#digests.at(-1)?.set(digest, at * digestBytes);
-    (this.#sizes.at(-1) as Float64Array)[at] = sizeBytes;
+    (this.#sizes.at(-1) as Uint32Array)[at] = sizeBytes % 2 ** 32;
+    if (sizeBytes >= 2 ** 32) this.#sizesAbove.set(index, sizeBytes - (sizeBytes % 2 ** 32));
     this.#slots[slot] = index;
     if (this.#length > this.#slots.length * 0.75) this.#grow();
     return index;
@@ -52,7 +55,12 @@ export class ContentTable {
   /** Size of the content in bytes. */
   size(index: number): number {
     this.#segment(index);
-    return this.#sizes[Math.floor(index / segmentLength)]?.[index % segmentLength] as number;
+    return this.#sizeAt(index);
+  }
+
+  #sizeAt(index: number): number {
+    const low = this.#sizes[Math.floor(index / segmentLength)][index % segmentLength];
+    return this.#sizesAbove.size === 0 ? low : low + (this.#sizesAbove.get(index) ?? 0);
   }
 
   #segment(index: number): Buffer {
@@ -75,7 +83,7 @@ export class ContentTable {
   #equals(index: number, digest: Uint8Array, sizeBytes: number): boolean {
     const segment = Math.floor(index / segmentLength);
     const at = index % segmentLength;
-    if (this.#sizes[segment]?.[at] !== sizeBytes) return false;
+    if (this.#sizeAt(index) !== sizeBytes) return false;
     const digests = this.#digests[segment] as Buffer;
     for (let i = 0; i < digestBytes; i++) if (digests[at * digestBytes + i] !== digest[i]) return false;
     return true;
@@ -84,6 +92,7 @@ export class ContentTable {
   /** Forgets the contents from number `length` on. */
   truncate(length: number): void {
     this.#length = length;
+    for (const index of this.#sizesAbove.keys()) if (index >= length) this.#sizesAbove.delete(index);
     const segments = Math.ceil(length / segmentLength);
     this.#digests.length = segments;
     this.#sizes.length = segments;

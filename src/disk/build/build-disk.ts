@@ -6,7 +6,7 @@ import { ContentStore } from "./contents/content-store.ts";
 import type { BuildOptions, BuildReport } from "./contract.ts";
 import { distinctLayers } from "./layers/distinct-layers.ts";
 import { readLayers } from "./layers/read-layers.ts";
-import { OldDisk } from "./old-disk/old-disk.ts";
+import type { OldDisk } from "./old-disk/old-disk.ts";
 import { PartialFile } from "./partial-file.ts";
 import { type DiskData, writeMetadata } from "./write-metadata.ts";
 
@@ -16,7 +16,7 @@ import { type DiskData, writeMetadata } from "./write-metadata.ts";
  */
 export async function buildDisk(options: BuildOptions): Promise<BuildReport> {
   const start = performance.now();
-  const old = options.from === undefined ? undefined : await OldDisk.open(options.from, options.signal);
+  const old = options.from === undefined ? undefined : await openOldDisk(options.from, options.signal);
   try {
     const file = await PartialFile.create(options.output);
     try {
@@ -28,6 +28,12 @@ export async function buildDisk(options: BuildOptions): Promise<BuildReport> {
   } finally {
     await old?.close();
   }
+}
+
+/** Loads the reader only where it is needed: most builds have no older disk. */
+async function openOldDisk(path: string, signal: AbortSignal): Promise<OldDisk> {
+  const { OldDisk } = await import("./old-disk/old-disk.ts");
+  return OldDisk.open(path, signal);
 }
 
 async function buildInto(

@@ -1,6 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { LayerError, type LayerErrorCode } from "../../../layers/layer-error.ts";
 import type { LayerResult } from "../../../layers/read-layer.ts";
+import { YoungGarbage } from "../../../layers/young-garbage.ts";
 import type { ContentBatch } from "../contents/content-batch.ts";
 import { type FromWorker, inputAheadBytes, type LayerTask, type ToWorker } from "./worker-protocol.ts";
 
@@ -157,9 +158,12 @@ function runLayer(
 
 /** The same bytes in pieces of `messageBytes` that nobody else holds. */
 async function* gathered(input: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array<ArrayBuffer>> {
+  const garbage = new YoungGarbage();
   let piece = new Uint8Array(messageBytes);
   let used = 0;
   for await (const bytes of input) {
+    // The pieces of the source and those made of them.
+    garbage.add(2 * bytes.length);
     for (let done = 0; done < bytes.length; ) {
       const length = Math.min(bytes.length - done, messageBytes - used);
       piece.set(bytes.subarray(done, done + length), used);
