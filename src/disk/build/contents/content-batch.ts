@@ -21,8 +21,6 @@ export const batchKind = {
   endLarge: 4,
   /** The layer has had the content before. */
   endRepeated: 5,
-  /** A content that the disk has already; no bytes. */
-  known: 6,
 } as const;
 
 /** Bytes of contents in a batch: room for a whole chunk. */

@@ -80,9 +80,16 @@ export class ContentStore implements ContentPlaces {
     return storedBlocks(sizeBytes, large.digests);
   }
 
-  /** Whether the disk has this content; `digest` is the key. */
-  has(digest: Uint8Array, sizeBytes: number): boolean {
-    return this.#table.find(digest, sizeBytes) !== undefined;
+  /**
+   * The current layer's next content, when its digest (the key of a large one) and chunk digests are known before its bytes. Returns its
+   * first block if it is new: the caller writes it there.
+   */
+  place(digest: Uint8Array, sizeBytes: number, chunkDigests: Uint8Array | undefined): number | undefined {
+    const block = this.#nextBlock;
+    if (!this.#number(digest, sizeBytes)) return undefined;
+    if (chunkDigests !== undefined) this.#matcher.add(this.length - 1, sizeBytes, chunkDigests.slice());
+    this.#advance(this.blockCount(this.length - 1));
+    return block;
   }
 
   beginLayer(): void {
@@ -99,9 +106,6 @@ export class ContentStore implements ContentPlaces {
       switch (batch.kinds[i]) {
         case batchKind.small:
           if (this.#number(digest, size)) this.#append(runs, batch.offsets[i], size);
-          break;
-        case batchKind.known:
-          if (this.#number(digest, size)) throw new Error("a content that was said to be on the disk is not");
           break;
         case batchKind.beginLarge:
           this.#matcher.begin(size);
@@ -152,7 +156,11 @@ export class ContentStore implements ContentPlaces {
     if (last !== undefined && last.offset + last.bytes === offset && last.position + last.bytes === position)
       last.bytes += padded;
     else runs.push({ offset, bytes: padded, position });
-    this.#nextBlock += padded / blockBytes;
+    this.#advance(padded / blockBytes);
+  }
+
+  #advance(blocks: number): void {
+    this.#nextBlock += blocks;
     if (this.#nextBlock > maximumBlocks)
       throw new DiskError("limit", "the contents fill more than 2^32 - 2 blocks of 4 KiB: build several disks");
   }

@@ -142,7 +142,7 @@ async function takeLayer(
 }
 
 async function takeOldLayer(
-  { contents, options, old }: LayerReading,
+  { contents, file, options, old }: LayerReading,
   layer: DistinctLayer,
   signal: AbortSignal,
   totals: Totals,
@@ -157,7 +157,7 @@ async function takeOldLayer(
     reused: true,
   });
   contents.beginLayer();
-  const tree = await old.readLayer(layer.diffID, contents, signal);
+  const tree = await old.readLayer(layer.diffID, contents, file, signal);
   numberContents(tree, await contents.endLayer(new Uint32Array(0)));
   totals.reusedBytes += descriptor.size;
   options.onEvent?.({ type: "layer-progress", diffID: layer.diffID, bytes: descriptor.size });

@@ -53,11 +53,11 @@ export class OldDisk {
    * The tree of a layer that the disk has, as the layer's tar gives it. Stores those of its contents that `contents` lacks; payloads
    * of its files number the contents in the layer's order.
    */
-  async readLayer(diffID: Digest, contents: ContentStore, signal: AbortSignal): Promise<LayerTree> {
+  async readLayer(diffID: Digest, contents: ContentStore, file: PartialFile, signal: AbortSignal): Promise<LayerTree> {
     const layer = this.#layers.get(diffID);
     if (layer === undefined) throw new Error(`layer ${diffID} is not on the older disk`);
     const stored = await readLayerTree(this.#disk, layer.tree, { signal });
-    await storeOldContents(this.#disk, stored.contents, contents, signal);
+    await storeOldContents(this.#disk, stored.contents, contents, file, signal);
     const tree = withImpliedDirectories(stored.tree, layer.impliedDirectories ?? []);
     return layer.whiteouts === undefined ? tree : { ...tree, whiteouts: layer.whiteouts };
   }
