@@ -29,6 +29,19 @@ test("without such a layer it stays as it is", () => {
   assert.deepEqual(modes(layer, directory({ other: directory({}, 0o700) })), {});
 });
 
+test("without such a layer it is of the group of a setgid directory that it is in, be that implied itself", () => {
+  const tree = makeLayerTree(directory({ app: implied({ sub: implied({ new: file }) }) }));
+  const below = makeLayerTree(directory({ app: { ...directory({}, 0o2770), gid: 7 } }));
+  const { implied: found } = instantiate(tree, [{ tree: below, implied: new Map() }]);
+  assert.deepEqual(
+    [...found].map(([, { mode, gid }]) => [(mode & 0o7777).toString(8), gid]),
+    [
+      ["2770", 7],
+      ["755", 7],
+    ],
+  );
+});
+
 test("a file or whiteout at its path ends the search", () => {
   assert.deepEqual(
     modes(layer, directory({ app: { kind: "whiteout" } }), directory({ app: directory({}, 0o700) })),

@@ -7,28 +7,37 @@ import { isOverlayXattr } from "./whiteouts.ts";
 /** Links followed before a path counts as absent; as `fs.RootPath` of containerd/continuity does. */
 const maximumLinks = 255;
 
+const setgid = 0o2000;
+
 /**
  * `tree` as it unpacks over `below` (topmost first): a directory that the tar only implies takes mode, owner and xattrs of
  * what stands at its path in the first layer below that has the path, unless that is no directory (containerd
- * `archive/tar.go`, `mkparent`). Each layer below is looked at alone, as its snapshot's folder is. mtime is 0.
+ * `archive/tar.go`, `mkparent`). Each layer below is looked at alone, as its snapshot's folder is. Where it takes nothing from
+ * below, it is 0755 and 0:0, but of the group of a setgid directory that it is in: so the kernel makes it. mtime is 0.
  * Throws `ErofsError` where containerd refuses the layer: a path below that goes through a file, or through too many links.
  */
 export function instantiate(tree: LayerTree, below: readonly LayerInstance[]): LayerInstance {
   const implied = new Map<number, DirectoryAttributes>();
-  if (tree.impliedDirectoryCount === 0 || below.length === 0) return { tree, implied };
-  const visit = (directory: number, path: readonly Uint8Array[]): void => {
+  const instance = { tree, implied };
+  if (tree.impliedDirectoryCount === 0) return instance;
+  const visit = (directory: number, parent: number, path: readonly Uint8Array[]): void => {
     if (directory !== 0 && tree.payload[directory] === 1) {
-      const attributes = attributesBelow(path, below);
+      const own = directoryAttributes(instance, directory);
+      const attributes = attributesBelow(path, below) ?? inGroupOf(directoryAttributes(instance, parent), own);
       // The layer's own opaque mark stays.
-      const own = tree.attributes[tree.attribute[directory]].xattrs;
       if (attributes !== undefined)
-        implied.set(directory, { ...attributes, xattrs: [...attributes.xattrs, ...own].sort(byName) });
+        implied.set(directory, { ...attributes, xattrs: [...attributes.xattrs, ...own.xattrs].sort(byName) });
     }
     for (let entry = tree.firstChild[directory]; entry < tree.firstChild[directory + 1]; entry++)
-      if (isDirectoryEntry(tree, entry)) visit(tree.entryInode[entry], [...path, entryName(tree, entry)]);
+      if (isDirectoryEntry(tree, entry)) visit(tree.entryInode[entry], directory, [...path, entryName(tree, entry)]);
   };
-  visit(0, []);
-  return { tree, implied };
+  visit(0, 0, []);
+  return instance;
+}
+
+/** A directory made in a setgid one: containerd takes away the setgid that it inherits, not the group. */
+function inGroupOf(parent: DirectoryAttributes, own: DirectoryAttributes): DirectoryAttributes | undefined {
+  return (parent.mode & setgid) === 0 ? undefined : { ...own, gid: parent.gid, xattrs: [] };
 }
 
 const byName = (a: Xattr, b: Xattr): number => compareNames(a.name, 0, a.name.length, b.name, 0, b.name.length);

@@ -70,10 +70,11 @@ const { node: nodeArbitrary } = fc.letrec<{ node: TreeNode; directory: Directory
 }));
 const directoryArbitrary = nodeArbitrary.filter((node): node is DirectoryTree => node.kind === "directory");
 
-test("a merged view shows what overlayfs would", () => {
+test("a merged view shows what overlayfs would, to which the opaque mark of a root means nothing", () => {
   fc.assert(
     fc.property(fc.array(directoryArbitrary, { minLength: 1, maxLength: 5 }), (fromBottom) => {
-      const model = fromBottom.reduce<TreeNode | undefined>(overlay, undefined);
+      const roots = fromBottom.map((root) => ({ ...root, isOpaque: false }));
+      const model = roots.reduce<TreeNode | undefined>(overlay, undefined);
       const view = mergedView(fromBottom.map(instance).reverse());
       assert.deepEqual(show(view), model === undefined ? undefined : showModel(model));
     }),

@@ -42,16 +42,11 @@ export function layerView(instance: LayerInstance): TreeView {
   };
 }
 
-/** What overlayfs shows of `instances`, topmost first. */
+/** What overlayfs shows of `instances`, topmost first. It merges all roots, opaque or not (Linux `ovl_get_root`). */
 export function mergedView(instances: readonly LayerInstance[]): TreeView {
-  const root: number[] = [];
-  for (let i = 0; i < instances.length; i++) {
-    root.push(i, 0);
-    if (isOpaque(directoryAttributes(instances[i], 0).xattrs)) break;
-  }
   return {
     instances,
-    root,
+    root: instances.flatMap((_, i) => [i, 0]),
     attributes: (node) => {
       const own = directoryAttributes(instances[node[0]], node[1]);
       return own.xattrs.some(isOverlayXattr)

@@ -10,6 +10,7 @@ export type TreeNode =
       readonly children: Readonly<Record<string, TreeNode>>;
       readonly mtime?: number;
       readonly mode?: number;
+      readonly gid?: number;
       readonly isOpaque?: boolean;
       readonly isImplied?: boolean;
     };
@@ -79,7 +80,8 @@ function attributesOf(node: TreeNode): InodeAttributes {
     case "directory": {
       const opaque: Xattr = { name: encoder.encode("trusted.overlay.opaque"), value: encoder.encode("y") };
       return {
-        ...owner,
+        uid: 0,
+        gid: node.gid ?? 0,
         mode: fileType.directory | (node.mode ?? 0o755),
         xattrs: node.isOpaque ? [opaque] : [],
       };

@@ -36,7 +36,9 @@ export async function compareImage(
     await using scope = new AsyncDisposableStack();
     const shown = await mountOverlay(scope, unpacked);
     compare("merged tree", shown, onDisk.tree);
-    compare("overlay of the disk's layers", shown, await mountOverlay(scope, onDisk.layers));
+    // Overlayfs takes no folder twice, and a layer that an image repeats is one folder.
+    const isRepeated = new Set(onDisk.layers).size < onDisk.layers.length;
+    if (!isRepeated) compare("overlay of the disk's layers", shown, await mountOverlay(scope, onDisk.layers));
   }
   return differences;
 }

@@ -7,9 +7,10 @@ import type { DiskReader } from "../reader/disk-reader.ts";
 import { sameXattrs, withoutOverlayXattrs } from "./inode-attributes.ts";
 
 const maxLinks = 255;
+const setgid = 0o2000;
 
-/** By nid: where directories of a layer's tree stand within it. */
-export type ImpliedDirectories = ReadonlyMap<number, Place>;
+/** By nid: where directories of a layer's tree stand within it, and the nid of the directory that they are in. */
+export type ImpliedDirectories = ReadonlyMap<number, { readonly place: Place; readonly parentNid: number }>;
 
 /**
  * The directories of the tree at `path` that have the given numbers: they are numbered breadth first, children by name.
@@ -20,15 +21,18 @@ export async function findImplied(
   path: string,
   numbers: readonly number[],
 ): Promise<ImpliedDirectories> {
-  const found = new Map<number, Place>();
+  const found = new Map<number, { place: Place; parentNid: number }>();
   if (numbers.length === 0) return found;
   const wanted = new Set(numbers);
-  const queue = [{ nid: (await disk.lookup(path)).nid, place: rootPlace }];
+  const rootNid = (await disk.lookup(path)).nid;
+  const queue = [{ nid: rootNid, place: rootPlace, parentNid: rootNid }];
   for (let d = 0; d < queue.length; d++) {
-    const { nid, place } = queue[d];
-    if (wanted.has(d)) found.set(nid, place);
+    const { nid, place, parentNid } = queue[d];
+    if (wanted.has(d)) found.set(nid, { place, parentNid });
     for await (const entry of directoryEntries(disk.image, await disk.image.inode(nid))) {
-      if (entry.type === direntType.directory) queue.push({ nid: entry.nid, place: placeInside(place, entry.name) });
+      if (entry.type === direntType.directory) {
+        queue.push({ nid: entry.nid, place: placeInside(place, entry.name), parentNid: nid });
+      }
     }
   }
   return found;
@@ -36,7 +40,8 @@ export async function findImplied(
 
 /**
  * Implied directories have mode, owner and xattrs of what the first layer below has at their path, each layer looked at alone
- * with links resolved within its root; 0755 and 0:0 where none has a directory there. Their mtime is 0.
+ * with links resolved within its root. Where none has a directory there they are 0755 and 0:0, or of the group of the directory
+ * that they are in where that one is setgid. Their mtime is 0.
  */
 export async function checkImplied(
   disk: DiskReader,
@@ -48,9 +53,10 @@ export async function checkImplied(
 ): Promise<void> {
   const roots: Inode[] = [];
   for (const path of below) roots.push(await disk.lookup(path));
-  for (const [nid, place] of implied) {
+  for (const [nid, { place, parentNid }] of implied) {
     const inode = await disk.image.inode(nid);
-    const difference = await impliedDifference(disk, inode, await directoryBelow(disk, place, roots));
+    const parent = await disk.image.inode(parentNid);
+    const difference = await impliedDifference(disk, inode, parent, await directoryBelow(disk, place, roots));
     if (difference !== undefined) problems.add(`/${tree}${showPlace(place)}`, difference);
     if (problems.isFull) return;
   }
@@ -59,10 +65,11 @@ export async function checkImplied(
 async function impliedDifference(
   disk: DiskReader,
   inode: Inode,
+  parent: Inode,
   model: Inode | undefined,
 ): Promise<string | undefined> {
   if (inode.mtimeSeconds !== 0 || inode.mtimeNanoseconds !== 0) return "is implied by its layer but has an mtime";
-  const { mode, uid, gid } = model ?? { mode: 0o040755, uid: 0, gid: 0 };
+  const { mode, uid, gid } = model ?? { mode: 0o040755, uid: 0, gid: (parent.mode & setgid) === 0 ? 0 : parent.gid };
   const xattrs = model === undefined ? [] : withoutOverlayXattrs(await disk.image.xattrs(model));
   const own = withoutOverlayXattrs(await disk.image.xattrs(inode));
   const isSame = inode.mode === mode && inode.uid === uid && inode.gid === gid && sameXattrs(own, xattrs);

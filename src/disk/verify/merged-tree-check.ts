@@ -28,7 +28,7 @@ export async function checkMergedTree(
   problems: ProblemList,
   signal?: AbortSignal,
 ): Promise<void> {
-  const stack: Pending[] = [{ place, mergedNid, lowerNids: await visibleLowers(image, layerNids) }];
+  const stack: Pending[] = [{ place, mergedNid, lowerNids: layerNids }];
   for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
     signal?.throwIfAborted();
     if (problems.isFull) return;
