@@ -34,6 +34,8 @@ const usage = `npm run bench:build -- [options]   compares \`nodewarm build\` wi
 const mkfsTarBytes = 4e9;
 /** Sets of more entries are pulled once: unpacking millions of files takes minutes and says little about the rest. */
 const manyEntries = 1_000_000;
+/** What the largest row takes beside the cache: three disks of it, or one and what containerd unpacks. */
+const wantedFreeBytes = { small: 5e9, full: 40e9 } as const;
 
 type Options = {
   readonly sets: readonly string[];
@@ -53,7 +55,7 @@ type GrowingReport = {
 async function main(): Promise<void> {
   const options = readOptions();
   const cache = openBenchCache();
-  const store = new ImageStore(cache);
+  const store = new ImageStore(cache, options.scale === "full" ? "" : `-${options.scale}`);
   const context: SuiteContext = { cache, store, debian: new DebianPackages(cache), scale: options.scale };
   const sets: ImageSet[] = [];
   for (const generator of setGenerators) {
@@ -62,6 +64,9 @@ async function main(): Promise<void> {
   if (options.generateOnly) return;
   const program = await findPullProgram();
   const machine = await describeMachine(cache.work);
+  if (machine.freeBytes < wantedFreeBytes[options.scale]) {
+    note(`only ${Math.floor(machine.freeBytes / 1e9)} GB are free in ${cache.work}: large sets may not fit`);
+  }
   const registry = await startRegistry({ directory: cache.registry });
   const work = await mkdtemp(join(cache.work, "run-"));
   const report: GrowingReport = {

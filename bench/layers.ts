@@ -51,7 +51,7 @@ async function main(): Promise<void> {
   const fitting = distinctLayers(set.images).filter((layer) => layer.tarBytes <= limitBytes);
   const [layer] = fitting.sort((a, b) => b.tarBytes - a.tarBytes);
   if (layer === undefined) throw new Error(`${values.set} has no layer of at most ${values["limit-mb"]} MB`);
-  const blob = new ImageStore(cache).blobPath(layer.digest);
+  const blob = new ImageStore(cache, "").blobPath(layer.digest);
   const steps = await stepsFor(layer, blob, join(cache.work, "tar"));
   const seconds = steps.map(() => [] as number[]);
   for (let run = 0; run < Number(values.runs); run++) {

@@ -27,9 +27,9 @@ export function allowedContents(distinctContentBytes: number): number {
   return (distinctContentBytes * 1005) / 1000;
 }
 
-/** Bytes that layer images may add, for layer trees with `blocks` blocks of contents. */
+/** Bytes that layer images may add, for layer trees with `blocks` blocks of contents, padding included. */
 export function allowedLayerImages(layers: TreeCounts["layers"], blocks: number): number {
-  return entryBytes(layers, 120) + blocks * 4.1;
+  return roundingBytes + entryBytes(layers, 120) + blocks * 4.1;
 }
 
 /** Bytes that the temporary file may take while a disk of `finalBytes` is made. */

@@ -31,9 +31,12 @@ const ociManifest = "application/vnd.oci.image.manifest.v1+json";
 /** The storage folder of docker-registry, filled without the registry: its layout is part of its documented file driver. */
 export class ImageStore {
   readonly #cache: BenchCache;
+  readonly #tagSuffix: string;
 
-  constructor(cache: BenchCache) {
+  /** `tagSuffix` keeps the images of one scale apart from those of another. */
+  constructor(cache: BenchCache, tagSuffix: string) {
     this.#cache = cache;
+    this.#tagSuffix = tagSuffix;
   }
 
   /** The layer of a recipe: from the cache, else made from what `tar` gives. `recipe` must change when the tar does. */
@@ -66,8 +69,8 @@ export class ImageStore {
     return layer;
   }
 
-  /** Writes config and manifest, and names the image. */
-  async image(name: string, layers: readonly StoredLayer[], command: readonly string[]): Promise<StoredImage> {
+  /** Writes config and manifest, and names the image `nameAndTag` with the suffix. */
+  async image(nameAndTag: string, layers: readonly StoredLayer[], command: readonly string[]): Promise<StoredImage> {
     const config = await this.#document({
       created: "2024-01-01T00:00:00Z",
       architecture: process.arch === "arm64" ? "arm64" : "amd64",
@@ -85,6 +88,7 @@ export class ImageStore {
         size: layer.compressedBytes,
       })),
     });
+    const name = `${nameAndTag}${this.#tagSuffix}`;
     const [repository, tag] = name.split(":");
     const folder = join(this.#cache.registry, "docker/registry/v2/repositories", repository);
     for (const digest of [config.digest, ...layers.map((layer) => layer.digest)]) {
