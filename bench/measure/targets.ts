@@ -17,9 +17,13 @@ export type TreeCounts = {
   readonly mergedOthers: { readonly entries: number; readonly nameBytes: number };
 };
 
-/** Bytes of metadata that a disk may have. */
+/** A disk is padded to whole MiB, and what is left of the last one counts as metadata. */
+const roundingBytes = 1 << 20;
+
+/** Bytes of metadata that a disk may have, its padding included. */
 export function allowedMetadata(trees: TreeCounts): number {
-  return entryBytes(trees.layers, 120) + entryBytes(trees.mergedDirectories, 160) + entryBytes(trees.mergedOthers, 24);
+  const merged = entryBytes(trees.mergedDirectories, 160) + entryBytes(trees.mergedOthers, 24);
+  return roundingBytes + entryBytes(trees.layers, 120) + merged;
 }
 
 /** Bytes of contents that a disk may have, for distinct contents whose rounded sizes add up to `distinctContentBytes`. */
