@@ -2,10 +2,8 @@ import { createHash } from "node:crypto";
 import { blockBytes } from "../../filesystem/erofs/constants.ts";
 import type { RandomAccessOutput } from "../../filesystem/erofs/writer/output.ts";
 import { chunkBytes } from "../../layers/content.ts";
+import { type areaKind, filesFormat } from "../files-format.ts";
 import type { ContentStore } from "./contents/content-store.ts";
-
-/** Kinds of areas in `/nodewarm.files` (`docs/disk-format.md`, section 5). */
-export const areaKind = { superblock: 0, blobs: 1, layerMetadata: 2, metadata: 3, index: 4 } as const;
 
 export type Area = {
   readonly kind: (typeof areaKind)[keyof typeof areaKind];
@@ -15,11 +13,7 @@ export type Area = {
   readonly digests: readonly Uint8Array[];
 };
 
-const magic = new TextEncoder().encode("NWFILES1");
-const headerBytes = 32;
-const smallBytes = 40;
-const largeBytes = 24;
-const areaBytes = 16;
+const { headerBytes, smallBytes, largeBytes, digestBytes, areaBytes } = filesFormat;
 
 /** Digests of an area as it stands in the file. */
 export async function digestArea(
@@ -45,11 +39,15 @@ export function filesTableBytes(contents: ContentStore, areas: readonly Omit<Are
     const found = contents.large(content);
     if (found === undefined) continue;
     large++;
-    chunks += found.digests.length / 32;
+    chunks += found.digests.length / digestBytes;
   }
   for (const { blockCount } of areas) chunks += Math.ceil((blockCount * blockBytes) / chunkBytes);
   return (
-    headerBytes + (contents.length - large) * smallBytes + large * largeBytes + chunks * 32 + areas.length * areaBytes
+    headerBytes +
+    (contents.length - large) * smallBytes +
+    large * largeBytes +
+    chunks * digestBytes +
+    areas.length * areaBytes
   );
 }
 
@@ -65,10 +63,13 @@ export async function writeFilesTable(
     if (contents.large(content) !== undefined) large.push(content);
   const writer = new TableWriter(output, position);
 
-  const largeChunks = large.reduce((sum, content) => sum + (contents.large(content)?.digests.length ?? 0) / 32, 0);
+  const largeChunks = large.reduce(
+    (sum, content) => sum + (contents.large(content)?.digests.length ?? 0) / digestBytes,
+    0,
+  );
   const areaChunks = areas.reduce((sum, area) => sum + area.digests.length, 0);
   const header = writer.record(headerBytes);
-  header.bytes.set(magic, 0);
+  header.bytes.set(Buffer.from(filesFormat.magic, "latin1"), 0);
   header.u32(8, contents.length - large.length);
   header.u32(12, large.length);
   header.u32(16, largeChunks + areaChunks);
@@ -93,19 +94,19 @@ export async function writeFilesTable(
     record.u32(8, contents.firstBlock(content));
     record.u32(12, chunk);
     record.u32(16, found.storedChunks);
-    chunk += found.digests.length / 32;
+    chunk += found.digests.length / digestBytes;
     await writer.settle();
   }
   for (const content of large) {
     const digests = contents.large(content)?.digests ?? new Uint8Array(0);
-    for (let i = 0; i < digests.length; i += 32) {
-      writer.record(32).bytes.set(digests.subarray(i, i + 32));
+    for (let i = 0; i < digests.length; i += digestBytes) {
+      writer.record(digestBytes).bytes.set(digests.subarray(i, i + digestBytes));
       await writer.settle();
     }
   }
   for (const { digests } of areas)
     for (const digest of digests) {
-      writer.record(32).bytes.set(digest);
+      writer.record(digestBytes).bytes.set(digest);
       await writer.settle();
     }
   for (const { firstBlock, blockCount, digests, kind } of areas) {

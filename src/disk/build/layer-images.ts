@@ -5,7 +5,9 @@ import { createMetadataArea } from "../../filesystem/erofs/writer/metadata-area.
 import type { RandomAccessOutput } from "../../filesystem/erofs/writer/output.ts";
 import type { SkeletonFile } from "../../filesystem/erofs/writer/skeleton.ts";
 import { encodeSuperblock } from "../../filesystem/erofs/writer/superblock.ts";
+import type { DirectoryAttributes } from "../../filesystem/layer-instance.ts";
 import { layerView } from "../../filesystem/tree-view.ts";
+import { isOverlayXattr } from "../../filesystem/whiteouts.ts";
 import { fileType, type LayerTree, noContent } from "../../layers/layer-tree.ts";
 import { type Digest, digestHex } from "../../oci/descriptor.ts";
 import type { ContentStore } from "./contents/content-store.ts";
@@ -72,7 +74,7 @@ export async function writeLayerImage(
   let dataBlocks = 0;
   for (const content of layerContents(tree)) dataBlocks += contents.blockCount(content);
   const area = createMetadataArea(output, 1 + dataBlocks, outputBlock + 1);
-  const view = layerView({ tree, implied: new Map() });
+  const view = layerView({ tree, implied: plainDirectories(tree) });
   const places = await placeDirectories(area, view);
   const leafNids = await writeLeafInodes(area, tree, new LayerImagePlaces(contents));
   await writeDirectories(area, view, places, [leafNids], places.nids[0]);
@@ -103,6 +105,25 @@ export async function writeLayerImage(
       }),
     },
   };
+}
+
+/** Directories that the tar only implies: the image stands alone, so they are 0755 0:0, opaque where the layer says so. */
+function plainDirectories(tree: LayerTree): ReadonlyMap<number, DirectoryAttributes> {
+  const plain = new Map<number, DirectoryAttributes>();
+  if (tree.impliedDirectoryCount === 0) return plain;
+  for (let directory = 1; directory < tree.directoryCount; directory++) {
+    if (tree.payload[directory] !== 1) continue;
+    const { xattrs } = tree.attributes[tree.attribute[directory]];
+    plain.set(directory, {
+      mode: fileType.directory | 0o755,
+      uid: 0,
+      gid: 0,
+      xattrs: xattrs.filter(isOverlayXattr),
+      mtimeSeconds: 0,
+      mtimeNanoseconds: 0,
+    });
+  }
+  return plain;
 }
 
 /** The disk's block behind each block of a layer image. */

@@ -4,12 +4,13 @@ import { placeSkeleton, type SkeletonFile } from "../../filesystem/erofs/writer/
 import { encodeSuperblock } from "../../filesystem/erofs/writer/superblock.ts";
 import { digestHex } from "../../oci/descriptor.ts";
 import { DiskError } from "../disk-error.ts";
+import { areaKind } from "../files-format.ts";
 import type { BlobPlan } from "./blob-plan.ts";
 import { buildIndex, encodeIndex, type PlacedImage } from "./build-index.ts";
 import { Chains } from "./chain.ts";
 import type { ContentStore } from "./contents/content-store.ts";
 import type { BuildOptions, BuildReport } from "./contract.ts";
-import { type Area, areaKind, digestArea, filesTableBytes, writeFilesTable } from "./files-table.ts";
+import { type Area, digestArea, filesTableBytes, writeFilesTable } from "./files-table.ts";
 import { writeLayerImage } from "./layer-images.ts";
 import { imageLabel } from "./layers/distinct-layers.ts";
 import type { ReadLayers } from "./layers/read-layers.ts";

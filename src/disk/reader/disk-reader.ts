@@ -8,11 +8,12 @@ import type { Inode } from "../../filesystem/erofs/reader/inode-parser.ts";
 import { lookup } from "../../filesystem/erofs/reader/lookup.ts";
 import { chunkBytes } from "../../layers/content.ts";
 import { DiskError } from "../disk-error.ts";
+import { filesName, indexName } from "../index-document.ts";
 import { type DiskIndex, parseDiskIndex } from "./disk-index.ts";
 import { FilesTable } from "./files-table.ts";
 
-export const indexPath = "/nodewarm.json";
-export const filesPath = "/nodewarm.files";
+export const indexPath = `/${indexName}`;
+export const filesPath = `/${filesName}`;
 
 const maxIndexBytes = 256 << 20;
 const maxFilesBytes = 2 ** 30;

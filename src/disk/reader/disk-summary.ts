@@ -3,8 +3,8 @@ import { isDirectory, isRegular } from "../../filesystem/erofs/reader/inode-pars
 import { directoryEntries } from "../../filesystem/erofs/reader/lookup.ts";
 import type { Digest } from "../../oci/descriptor.ts";
 import { DiskError } from "../disk-error.ts";
+import { areaKind } from "../files-format.ts";
 import type { DiskReader } from "./disk-reader.ts";
-import { areaKind } from "./files-table.ts";
 
 /** What one layer's tree holds. */
 export type LayerSummary = {

@@ -3,7 +3,8 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { chunkBytes } from "../../layers/content.ts";
 import { DiskError } from "../disk-error.ts";
-import { areaKind, FilesTable } from "./files-table.ts";
+import { areaKind } from "../files-format.ts";
+import { FilesTable } from "./files-table.ts";
 
 type Small = { digest: number; block: number; size: number };
 type Large = { size: number; block: number; chunks: readonly (number | undefined)[] };

@@ -1,17 +1,10 @@
 import { blockBytes } from "../../filesystem/erofs/constants.ts";
 import { chunkBytes } from "../../layers/content.ts";
 import { DiskError } from "../disk-error.ts";
+import { areaKind, filesFormat } from "../files-format.ts";
 
-const magic = "NWFILES1";
-const headerBytes = 32;
-const smallBytes = 40;
-const largeBytes = 24;
-const digestBytes = 32;
-const areaBytes = 16;
+const { magic, headerBytes, smallBytes, largeBytes, digestBytes, areaBytes } = filesFormat;
 const blocksPerChunk = chunkBytes / blockBytes;
-
-/** Kinds of areas (`docs/disk-format.md`, section 5). */
-export const areaKind = { superblock: 0, blobs: 1, layerMetadata: 2, metadata: 3, index: 4 } as const;
 
 export type Area = {
   readonly firstBlock: number;

@@ -1,7 +1,8 @@
 import type { ProblemList } from "../../filesystem/erofs/checker/problem-list.ts";
 import { blockBytes } from "../../filesystem/erofs/constants.ts";
 import { chunkBytes } from "../../layers/content.ts";
-import { areaKind, type FilesTable } from "../reader/files-table.ts";
+import { areaKind } from "../files-format.ts";
+import type { FilesTable } from "../reader/files-table.ts";
 
 const blocksPerChunk = chunkBytes / blockBytes;
 

@@ -2,8 +2,8 @@ import type { ProblemList } from "../../filesystem/erofs/checker/problem-list.ts
 import { blockBytes, dataLayout, superblock } from "../../filesystem/erofs/constants.ts";
 import { readWholeFile } from "../../filesystem/erofs/reader/file-data.ts";
 import type { Inode } from "../../filesystem/erofs/reader/inode-parser.ts";
+import { areaKind } from "../files-format.ts";
 import { type DiskReader, filesPath, indexPath } from "../reader/disk-reader.ts";
-import { areaKind } from "../reader/files-table.ts";
 import { type Blob, BlobHashes } from "./blob-hashes.ts";
 import { checkCoverage, digestUnits } from "./coverage.ts";
 import { checkDigests, type Patch } from "./digest-pass.ts";

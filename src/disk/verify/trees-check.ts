@@ -3,8 +3,8 @@ import type { ProblemList } from "../../filesystem/erofs/checker/problem-list.ts
 import { type CheckResult, checkErofs } from "../../filesystem/erofs/checker.ts";
 import { type Inode, isDirectory } from "../../filesystem/erofs/reader/inode-parser.ts";
 import { DiskError } from "../disk-error.ts";
+import { areaKind } from "../files-format.ts";
 import type { DiskReader } from "../reader/disk-reader.ts";
-import { areaKind } from "../reader/files-table.ts";
 import { checkImplied, findImplied } from "./implied-directories.ts";
 import type { ExpectedTrees } from "./index-check.ts";
 import { differenceOf } from "./inode-attributes.ts";

@@ -13,9 +13,9 @@ import { ErofsImage } from "../../filesystem/erofs/reader/erofs-image.ts";
 import { openInnerFile } from "../../filesystem/erofs/reader/file-data.ts";
 import { findEntry, lookup } from "../../filesystem/erofs/reader/lookup.ts";
 import { CodedError } from "../../oci/coded-error.ts";
+import { areaKind } from "../files-format.ts";
 import { DiskReader } from "../reader/disk-reader.ts";
 import { summarizeDisk } from "../reader/disk-summary.ts";
-import { areaKind } from "../reader/files-table.ts";
 import { readLayerTree } from "../reader/layer-tree-reader.ts";
 import { verifyDisk } from "./verify-disk.ts";
 
