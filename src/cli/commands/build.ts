@@ -1,3 +1,4 @@
+import type { LayerPool } from "../../disk/build/layers/layer-pool.ts";
 import type { Platform } from "../../oci/descriptor.ts";
 import type { ResolvedImage } from "../../oci/resolved-image.ts";
 import { type BuildArguments, parseBuildArguments, pathForPlatform } from "../build/arguments.ts";
@@ -48,6 +49,8 @@ async function buildDisks(
     environment: io.env,
     userAgent: `nodewarm/${version()}`,
   });
+  const { LayerPool } = await import("../../disk/build/layers/layer-pool.ts");
+  const pool = new LayerPool(given.jobs);
   let images: readonly OpenImage[] = [];
   try {
     images = await openImages(list.images, (argument) => opener.open(argument));
@@ -55,9 +58,10 @@ async function buildDisks(
     const planned: PlannedDisk[] = [];
     for (const platform of given.platforms) planned.push(await planDisk(platform, images, progress, io.signal));
     const reports: DiskReport[] = [];
-    for (const disk of planned) reports.push(await buildPlanned(disk, given, list.line, progress, io.signal));
+    for (const disk of planned) reports.push(await buildPlanned(disk, given, list.line, pool, progress, io.signal));
     return reports;
   } finally {
+    await pool.close();
     await closeImages(images);
     await opener.close();
   }
@@ -86,6 +90,7 @@ async function buildPlanned(
   { platform, images, resolveSeconds }: PlannedDisk,
   given: BuildArguments,
   line: string,
+  pool: LayerPool,
   progress: Progress,
   signal: AbortSignal,
 ): Promise<DiskReport> {
@@ -106,6 +111,7 @@ async function buildPlanned(
       createdSeconds: given.createdSeconds,
       limits: given.limits,
       jobs: given.jobs,
+      pool,
       builder: `nodewarm/${version()}`,
       signal,
       onEvent: (event) => progress.event(event),

@@ -43,7 +43,7 @@ export type LayerReading = {
 export async function readLayers(reading: LayerReading): Promise<ReadLayers> {
   const { layers, options, old } = reading;
   const fresh = layers.filter((layer) => old?.has(layer) !== true);
-  const pool = new LayerPool(Math.min(options.jobs, fresh.length));
+  const pool = options.pool ?? new LayerPool(Math.min(options.jobs, fresh.length));
   const stop = new AbortController();
   const signal = AbortSignal.any([options.signal, stop.signal]);
   const totals: Totals = { entries: 0, fileBytes: 0, fetchedBytes: 0, reusedBytes: 0 };
@@ -79,7 +79,7 @@ export async function readLayers(reading: LayerReading): Promise<ReadLayers> {
     return { trees, ...totals, dropped: [...dropped.values()].sort((a, b) => (a.what < b.what ? -1 : 1)) };
   } finally {
     stop.abort();
-    await pool.close();
+    if (options.pool === undefined) await pool.close();
   }
 }
 
