@@ -49,6 +49,13 @@ test("a file or whiteout at its path ends the search", () => {
   );
 });
 
+test("a whiteout in the lowest layer is nothing: containerd makes none there", () => {
+  const deep = directory({ app: implied({ sub: implied({ new: file }) }) });
+  const lowest = directory({ app: { kind: "whiteout" } });
+  assert.deepEqual(modes(deep, directory({}), lowest), {});
+  assert.throws(() => modes(deep, lowest, directory({})), /"app", which is no directory/);
+});
+
 test("links of the layer below are followed within its root", () => {
   const below = directory({
     app: { kind: "link", target: "/real/../real" },

@@ -2,7 +2,7 @@ import { fileType, type LayerTree, type Xattr } from "../layers/layer-tree.ts";
 import { ErofsError } from "./erofs/erofs-error.ts";
 import { type DirectoryAttributes, directoryAttributes, type LayerInstance } from "./layer-instance.ts";
 import { compareNames, entryName, findChild, isDirectoryEntry, linkTarget } from "./names.ts";
-import { isOverlayXattr } from "./whiteouts.ts";
+import { isOverlayXattr, isWhiteout } from "./whiteouts.ts";
 
 /** Links followed before a path counts as absent; as `fs.RootPath` of containerd/continuity does. */
 const maximumLinks = 255;
@@ -46,8 +46,9 @@ function attributesBelow(
   path: readonly Uint8Array[],
   below: readonly LayerInstance[],
 ): DirectoryAttributes | undefined {
-  for (const instance of below) {
-    const found = lookUp(instance.tree, path);
+  for (const [i, instance] of below.entries()) {
+    // containerd makes no whiteouts in the lowest layer; a layer that other images have higher up has them there all the same.
+    const found = lookUp(instance.tree, path, i === below.length - 1);
     if (found === undefined) continue;
     if (found.directory === undefined) return undefined;
     const { mode, uid, gid, xattrs } = directoryAttributes(instance, found.directory);
@@ -81,7 +82,11 @@ function splitPath(target: Uint8Array): Uint8Array[] {
 const text = (name: Uint8Array): string => new TextDecoder().decode(name);
 
 /** Follows `path` in one layer's tree with every link resolved within its root; `undefined` where something is missing. */
-function lookUp(tree: LayerTree, path: readonly Uint8Array[]): { readonly directory: number | undefined } | undefined {
+function lookUp(
+  tree: LayerTree,
+  path: readonly Uint8Array[],
+  isLowest: boolean,
+): { readonly directory: number | undefined } | undefined {
   const rest = [...path].reverse();
   const parents: number[] = [];
   let directory = 0;
@@ -101,6 +106,7 @@ function lookUp(tree: LayerTree, path: readonly Uint8Array[]): { readonly direct
       directory = inode;
       continue;
     }
+    if (isLowest && isWhiteout(tree, inode)) return undefined;
     if ((tree.attributes[tree.attribute[inode]].mode & fileType.mask) !== fileType.symbolicLink) {
       if (rest.length === 0) return { directory: undefined };
       throw new ErofsError(

@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
-import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { type Containerd, importImages, startDebianContainerd } from "../support/containerd.ts";
 import { buildTestDisk, mountedImage, mountSound } from "../support/disk-maker.ts";
 import { addLayer, type MadeImage, type MadeLayer, makeImage } from "../support/image-maker.ts";
-import { cachedPages } from "../support/page-cache.ts";
+import { cachedPages, forgetPages } from "../support/page-cache.ts";
 import { needs } from "../support/privileges.ts";
 import { run } from "../support/processes.ts";
 import { seededRandom } from "../support/random.ts";
@@ -19,7 +18,7 @@ import { temporaryDirectory } from "../support/temporary.ts";
 const skip = needs("containerd", "losetup", "fsck.erofs");
 
 const seed = Number(process.env.SEED ?? 1);
-const stackCount = Number(process.env.STACKS ?? 60);
+const stackCount = Number(process.env.STACKS ?? 45);
 
 test(`random stacks of layers are merged as overlayfs does it (SEED=${seed})`, { skip }, async () => {
   await using scope = new AsyncDisposableStack();
@@ -30,12 +29,17 @@ test(`random stacks of layers are merged as overlayfs does it (SEED=${seed})`, {
   for (let index = 0; index < stackCount; index++) {
     pool.push(await addLayer(layout, { tar: randomLayer(random), compression: "none" }));
   }
+  // containerd applies the whiteouts of a lowest layer instead of keeping them, so a layer is either.
+  const lowest = pool.slice(0, stackCount / 3);
+  const higher = pool.slice(stackCount / 3);
+  const pick = (layers: readonly MadeLayer[]): MadeLayer => layers[random(layers.length)];
   const containerd = await startDebianContainerd(scope);
   const accepted: MadeImage[] = [];
   let refused = 0;
   for (let index = 0; index < stackCount; index++) {
-    const layers = Array.from({ length: 2 + random(4) }, () => pool[random(pool.length)] as MadeLayer);
-    const image = await makeImage(layout, { layers });
+    const image = await makeImage(layout, {
+      layers: [pick(lowest), ...Array.from({ length: 1 + random(4) }, () => pick(higher))],
+    });
     const words = await refusal(containerd, layout, image);
     if (words === undefined) {
       accepted.push(image);
@@ -49,7 +53,7 @@ test(`random stacks of layers are merged as overlayfs does it (SEED=${seed})`, {
   const disk = await buildTestDisk(work, layout, accepted);
   const mountPoint = await mountSound(scope, disk.path);
   for (const [index, image] of accepted.entries()) {
-    const differences = await compareImage(containerd, mountPoint, image, { merged: true });
+    const differences = await compareImage(containerd, mountPoint, image);
     assert.deepEqual(differences, [], `stack ${index}: ${image.layers.map(({ diffID }) => diffID).join(" ")}`);
   }
 });
@@ -71,10 +75,15 @@ test("a file of a shared base that was read through one image is cached for anot
   assert.notEqual(first.tree, second.tree);
   const [read, other] = [join(first.tree, "lib/big"), join(second.tree, "lib/big")];
 
-  await writeFile("/proc/sys/vm/drop_caches", "1");
-  assert.equal(await cachedPages(other), 0);
-  await run("cat", [read]);
-  assert.equal(await cachedPages(other), 256);
+  // Others on this machine may drop caches between two steps.
+  const seen = new Set<string>();
+  for (let attempt = 0; attempt < 5 && !seen.has("0 256"); attempt++) {
+    await forgetPages(other);
+    const before = await cachedPages(other);
+    await run("cat", [read]);
+    seen.add(`${before} ${await cachedPages(other)}`);
+  }
+  assert.ok(seen.has("0 256"), `pages before and after: ${[...seen].join(", ")}`);
 });
 
 /** Why containerd refuses an image; `undefined` when it does not. */

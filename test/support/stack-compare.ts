@@ -4,35 +4,23 @@ import type { MadeImage } from "./image-maker.ts";
 import { mountOverlay } from "./mount.ts";
 import { compareTrees } from "./tree-compare.ts";
 
-export type StackRules = {
-  /** Also compare the merged tree with what overlayfs shows. */
-  readonly merged: boolean;
-};
-
 /**
  * How an image on a mounted disk differs from what containerd made of it: each layer's tree from containerd's folder; the
  * tree to run, and an overlay of the disk's own layer trees, from an overlay of containerd's folders.
  */
-export async function compareImage(
-  containerd: Containerd,
-  mountPoint: string,
-  image: MadeImage,
-  rules: StackRules,
-): Promise<string[]> {
+export async function compareImage(containerd: Containerd, mountPoint: string, image: MadeImage): Promise<string[]> {
   const unpacked = await layerDirectories(
     containerd,
     image.layers.map(({ diffID }) => diffID),
   );
   const onDisk = await mountedImage(mountPoint, image);
   const differences: string[] = [];
-  const compare = (what: string, expected: string, actual: string, bottomLayer = false): void => {
-    const found = compareTrees(expected, actual, { impliedDirectories: true, bottomLayer });
+  const compare = (what: string, expected: string, actual: string): void => {
+    const found = compareTrees(expected, actual, { impliedDirectories: true });
     differences.push(...found.map((line) => `${what}: ${line}`));
   };
-  unpacked.forEach((folder, index) => {
-    compare(`layer ${index}`, folder, onDisk.layers[index] ?? "missing", index === 0);
-  });
-  if (rules.merged && unpacked.length > 1) {
+  for (const [index, folder] of unpacked.entries()) compare(`layer ${index}`, folder, onDisk.layers[index]);
+  if (unpacked.length > 1) {
     await using scope = new AsyncDisposableStack();
     const shown = await mountOverlay(scope, unpacked);
     compare("merged tree", shown, onDisk.tree);

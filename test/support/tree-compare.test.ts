@@ -120,25 +120,6 @@ test("what has no meaning is left out: times of whiteouts, and of implied direct
   assert.deepEqual(compareTrees(join(work, "one"), join(work, "two")), ["/dir: mtime 0, wanted 5000000000"]);
 });
 
-test("whiteouts and opaque marks of a bottom layer hide nothing and are left out there, but not above", {
-  skip: needsRoot,
-}, async () => {
-  await using scope = new AsyncDisposableStack();
-  const work = await temporaryDirectory(scope);
-  const [one, two] = [join(work, "one"), join(work, "two")];
-  await makeTree(one);
-  await makeTree(two);
-  await run("mknod", ["-m", "0", join(two, "dir/whiteout"), "c", "0", "0"]);
-  await run("setfattr", ["-n", "trusted.overlay.opaque", "-v", "y", join(two, "dir")]);
-  await utimes(join(two, "dir"), 1, 1);
-  assert.deepEqual(compareTrees(one, two, { bottomLayer: true }), []);
-  assert.equal(compareTrees(one, two).length, 2);
-  assert.deepEqual(compareTrees(two, one, { bottomLayer: true }), [
-    "/dir: xattr trusted.overlay.opaque is missing",
-    "/dir/whiteout: missing",
-  ]);
-});
-
 async function makeTree(root: string): Promise<void> {
   await mkdir(join(root, "dir"), { recursive: true });
   await writeFile(join(root, "file"), "some");
