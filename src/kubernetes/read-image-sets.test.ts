@@ -33,6 +33,10 @@ test("a short set gets every default", () => {
   });
 });
 
+test("a document nested too deeply to be read is refused", () => {
+  assert.equal(messageOf("[".repeat(20_000)), "sets.yaml: nested too deeply");
+});
+
 test("every field is read", () => {
   const text = `
 apiVersion: nodewarm.io/v1alpha1

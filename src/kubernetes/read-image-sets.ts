@@ -1,5 +1,6 @@
 import { type Document, isMap, isNode, isScalar, LineCounter, parseAllDocuments } from "yaml";
 import type { z } from "zod";
+import { printable } from "../oci/oci-error.ts";
 import { type ImageSet, imageSetSchema } from "./image-set.ts";
 import { KubernetesError } from "./kubernetes-error.ts";
 
@@ -24,14 +25,14 @@ export function readImageSets(text: string, fileName: string): readonly ImageSet
     );
   }
   const lines = new LineCounter();
-  const parsed = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
-  const documents: Document[] = Array.isArray(parsed) ? parsed : [];
+  const documents = parseDocuments(text, lines, fileName);
   const at = (offset: number) => {
     const { line, col } = lines.linePos(offset);
     return `${fileName}:${line}:${col}`;
   };
   const broken = documents.flatMap((document) => document.errors);
   if (broken.length > 0) {
+    if (broken.some(({ message }) => message.includes("call stack"))) throw tooDeep(fileName);
     // What follows the first slip in syntax is mostly its echo.
     const found = broken.slice(0, 3).map((error) => `${at(error.pos[0])}: ${error.message}`);
     throw new KubernetesError("invalid-yaml", joinProblems(found));
@@ -60,18 +61,34 @@ export function readImageSets(text: string, fileName: string): readonly ImageSet
   return sets;
 }
 
+function parseDocuments(text: string, lineCounter: LineCounter, fileName: string): readonly Document[] {
+  try {
+    const parsed = parseAllDocuments(text, { lineCounter, prettyErrors: false, uniqueKeys: true });
+    return Array.isArray(parsed) ? parsed : [];
+  } catch (error) {
+    if (error instanceof RangeError) throw tooDeep(fileName);
+    throw error;
+  }
+}
+
+/** The library recurses with the depth of the document, and tells or throws that the stack is full. */
+function tooDeep(fileName: string): KubernetesError {
+  return new KubernetesError("invalid-yaml", `${fileName}: nested too deeply`);
+}
+
 /** Aliases are bounded by the yaml library; it throws where they multiply too far. */
 function plainValue(document: Document, at: (offset: number) => string): unknown {
   try {
     return document.toJS({ maxAliasCount: 100 });
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    throw new KubernetesError("invalid-yaml", `${at(offsetOf(document, []))}: ${message}`, { cause: error });
+    const place = at(offsetOf(document, []));
+    throw new KubernetesError("invalid-yaml", printable(`${place}: ${message}`, 500), { cause: error });
   }
 }
 
 function joinProblems(problems: readonly string[]): string {
-  const shown = problems.slice(0, maxProblems);
+  const shown = problems.slice(0, maxProblems).map((each) => printable(each, 500));
   const rest = problems.length - shown.length;
   return rest > 0 ? `${shown.join("\n")}\n… and ${rest} more` : shown.join("\n");
 }

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { type Digest, isDigest } from "../../oci/descriptor.ts";
+import { causeText, printable } from "../../oci/oci-error.ts";
 import { DiskError } from "../disk-error.ts";
 
 /** The major version of the disk format that is read. */
@@ -74,13 +75,16 @@ export function parseDiskIndex(bytes: Uint8Array, diskName: string): DiskIndex {
   const parsed = diskIndex.safeParse(document);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
-  throw new DiskError("corrupt", `${diskName}: /nodewarm.json: ${issue.path.join(".")}: ${issue.message}`);
+  throw new DiskError(
+    "corrupt",
+    printable(`${diskName}: /nodewarm.json: ${issue.path.join(".")}: ${issue.message}`, 1000),
+  );
 }
 
 function parseJson(bytes: Uint8Array, diskName: string): unknown {
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch (cause) {
-    throw new DiskError("corrupt", `${diskName}: /nodewarm.json is not JSON: ${String(cause)}`, { cause });
+    throw new DiskError("corrupt", `${diskName}: /nodewarm.json is not JSON: ${causeText(cause)}`, { cause });
   }
 }

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
-import { causeText, OciError } from "../oci-error.ts";
+import { causeText, OciError, printable } from "../oci-error.ts";
 import type { Credential, CredentialLookup } from "./credential.ts";
 import { askCredentialHelper } from "./credential-helper.ts";
 
@@ -69,7 +69,7 @@ async function readAuthFile(path: string, isRequired: boolean): Promise<z.output
   }
   const parsed = fileSchema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const place = parsed.error.issues[0]?.path.join(".") ?? "";
+  const place = printable(parsed.error.issues[0]?.path.join(".") ?? "", 300);
   throw new OciError(
     "credentials-failed",
     `${path} is not a file of registry credentials: ${place} has the wrong type`,
@@ -110,7 +110,10 @@ function toCredential(entry: Entry, path: string, key: string): Credential | und
     const text = Buffer.from(entry.auth, "base64").toString("utf8").replace(/\0+$/, "");
     const colon = text.indexOf(":");
     if (colon <= 0)
-      throw new OciError("credentials-failed", `The "auth" of "${key}" in ${path} is not base64 of user:password`);
+      throw new OciError(
+        "credentials-failed",
+        `The "auth" of "${printable(key, 300)}" in ${path} is not base64 of user:password`,
+      );
     return { kind: "password", username: text.slice(0, colon), password: text.slice(colon + 1) };
   }
   if (entry.username && entry.password !== undefined) {

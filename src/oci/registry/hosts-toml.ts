@@ -1,7 +1,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { parse, TomlError, type TomlTable, type TomlValue } from "smol-toml";
-import { causeText, OciError } from "../oci-error.ts";
+import { causeText, OciError, printable } from "../oci-error.ts";
 import { type Endpoint, plainTls, type TlsSettings } from "./endpoint.ts";
 
 /**
@@ -120,7 +120,9 @@ async function readText(file: string): Promise<string> {
   try {
     return await readFile(file, "utf8");
   } catch (error) {
-    throw new OciError("invalid-configuration", `Cannot read ${file}: ${causeText(error)}`, { cause: error });
+    throw new OciError("invalid-configuration", `Cannot read ${printable(file, 500)}: ${causeText(error)}`, {
+      cause: error,
+    });
   }
 }
 
@@ -138,7 +140,7 @@ class Table {
 
   refusal(reason: string): OciError {
     const place = this.#name === "" ? "" : ` in ${this.#name}`;
-    return new OciError("invalid-configuration", `${this.#file}${place}: ${reason}`);
+    return new OciError("invalid-configuration", printable(`${this.#file}${place}: ${reason}`, 1000));
   }
 
   text(key: string): string | undefined {
