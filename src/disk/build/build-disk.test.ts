@@ -147,6 +147,18 @@ test("a damaged older disk is refused, whatever byte of what is used has changed
   }
 });
 
+test("--from refuses an index that names the tree of another layer", async () => {
+  await using scope = new AsyncDisposableStack();
+  const set = await imageSet(await temporaryDirectory(scope), ...stacks);
+  const old = await build(scope, set);
+  const [base, other] = [set.images[0].layers[0], set.images[2].layers[0]].map(({ diffID }) =>
+    Buffer.from(`"tree": "layers/${diffID.slice("sha256:".length)}"`),
+  );
+  for (let at = old.bytes.indexOf(base); at >= 0; at = old.bytes.indexOf(base)) other.copy(old.bytes, at);
+  await writeFile(old.report.path, old.bytes);
+  await assert.rejects(build(scope, set, { from: old.report.path }), { code: "corrupt" });
+});
+
 test("a failed build leaves the disk that was there and nothing else", async () => {
   await using scope = new AsyncDisposableStack();
   const folder = await temporaryDirectory(scope);
