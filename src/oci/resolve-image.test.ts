@@ -239,6 +239,8 @@ test("times that make no sense count as none", async () => {
     ["0001-01-01T00:00:00Z", undefined],
     ["1969-12-31T23:59:59Z", undefined],
     ["yesterday", undefined],
+    ["2024-02-29T12:00:00", undefined],
+    ["2024-02-29T12:00:00Z or so", undefined],
     ["1970-01-01T00:00:00Z", 0],
     ["2024-02-29T12:00:00.999999999+02:00", Date.UTC(2024, 1, 29, 10) / 1000],
   ] as const) {
