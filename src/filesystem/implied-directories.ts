@@ -1,7 +1,8 @@
-import { fileType, type LayerTree, type Xattr } from "../layers/layer-tree.ts";
+import { inheritedXattrs, mergedXattrs } from "../layers/apply/xattr-policy.ts";
+import { fileType, type LayerTree } from "../layers/layer-tree.ts";
 import { ErofsError } from "./erofs/erofs-error.ts";
 import { type DirectoryAttributes, directoryAttributes, type LayerInstance } from "./layer-instance.ts";
-import { compareNames, entryName, findChild, isDirectoryEntry, linkTarget } from "./names.ts";
+import { entryName, findChild, isDirectoryEntry, linkTarget } from "./names.ts";
 import { isOverlayXattr, isWhiteout } from "./whiteouts.ts";
 
 /** Links followed before a path counts as absent; as `fs.RootPath` of containerd/continuity does. */
@@ -13,7 +14,8 @@ const setgid = 0o2000;
  * `tree` as it unpacks over `below` (topmost first): a directory that the tar only implies takes mode, owner and xattrs of
  * what stands at its path in the first layer below that has the path, unless that is no directory (containerd
  * `archive/tar.go`, `mkparent`). Each layer below is looked at alone, as its snapshot's folder is. Where it takes nothing from
- * below, it is 0755 and 0:0, but of the group of a setgid directory that it is in: so the kernel makes it. mtime is 0.
+ * below, it is 0755 and 0:0, but of the group of a setgid directory that it is in: so the kernel makes it. It inherits a default ACL of the
+ * directory that it is in. mtime is 0.
  * Throws `ErofsError` where containerd refuses the layer: a path below that goes through a file, or through too many links.
  */
 export function instantiate(tree: LayerTree, below: readonly LayerInstance[]): LayerInstance {
@@ -23,10 +25,11 @@ export function instantiate(tree: LayerTree, below: readonly LayerInstance[]): L
   const visit = (directory: number, parent: number, path: readonly Uint8Array[]): void => {
     if (directory !== 0 && tree.payload[directory] === 1) {
       const own = directoryAttributes(instance, directory);
-      const attributes = attributesBelow(path, below) ?? inGroupOf(directoryAttributes(instance, parent), own);
+      const parentAttributes = directoryAttributes(instance, parent);
+      const attributes = attributesBelow(path, below, parentAttributes) ?? madeIn(parentAttributes, own);
       // The layer's own opaque mark stays.
       if (attributes !== undefined)
-        implied.set(directory, { ...attributes, xattrs: [...attributes.xattrs, ...own.xattrs].sort(byName) });
+        implied.set(directory, { ...attributes, xattrs: mergedXattrs(attributes.xattrs, own.xattrs) });
     }
     for (let entry = tree.firstChild[directory]; entry < tree.firstChild[directory + 1]; entry++)
       if (isDirectoryEntry(tree, entry)) visit(tree.entryInode[entry], directory, [...path, entryName(tree, entry)]);
@@ -35,16 +38,20 @@ export function instantiate(tree: LayerTree, below: readonly LayerInstance[]): L
   return instance;
 }
 
-/** A directory made in a setgid one: containerd takes away the setgid that it inherits, not the group. */
-function inGroupOf(parent: DirectoryAttributes, own: DirectoryAttributes): DirectoryAttributes | undefined {
-  return (parent.mode & setgid) === 0 ? undefined : { ...own, gid: parent.gid, xattrs: [] };
+/**
+ * What a directory takes from the one that it is made in: the group of a setgid one (containerd takes the bit itself away again), and
+ * a default ACL. `undefined`: nothing.
+ */
+function madeIn(parent: DirectoryAttributes, own: DirectoryAttributes): DirectoryAttributes | undefined {
+  const xattrs = inheritedXattrs(parent.xattrs, own.mode, true);
+  if (xattrs.length === 0 && (parent.mode & setgid) === 0) return undefined;
+  return { ...own, gid: (parent.mode & setgid) === 0 ? own.gid : parent.gid, xattrs };
 }
-
-const byName = (a: Xattr, b: Xattr): number => compareNames(a.name, 0, a.name.length, b.name, 0, b.name.length);
 
 function attributesBelow(
   path: readonly Uint8Array[],
   below: readonly LayerInstance[],
+  parent: DirectoryAttributes,
 ): DirectoryAttributes | undefined {
   for (const [i, instance] of below.entries()) {
     // containerd makes no whiteouts in the lowest layer; a layer that other images have higher up has them there all the same.
@@ -52,12 +59,13 @@ function attributesBelow(
     if (found === undefined) continue;
     if (found.directory === undefined) return undefined;
     const { mode, uid, gid, xattrs } = directoryAttributes(instance, found.directory);
-    // The copy leaves out trusted.*, so a directory opaque below is not opaque here.
+    // The copy leaves out trusted.*, so a directory opaque below is not opaque here. It adds to what the directory got when it was made.
+    const copied = xattrs.filter((xattr) => !isOverlayXattr(xattr));
     return {
       mode,
       uid,
       gid,
-      xattrs: xattrs.filter((xattr) => !isOverlayXattr(xattr)),
+      xattrs: mergedXattrs(inheritedXattrs(parent.xattrs, mode, true), copied),
       mtimeSeconds: 0,
       mtimeNanoseconds: 0,
     };

@@ -34,7 +34,7 @@ export type LayerTree = {
   /**
    * Per inode: regular file: index into the layer's contents, or `noContent` when it is empty; symbolic link: index into
    * `targetEnds`; device: `rdev` as Linux `new_encode_dev` gives it; directory: 1 when it was not in the tar but only
-   * implied by a path below it, else 0; otherwise 0.
+   * implied by a path below it, else 0; otherwise 0. An implied directory is 0755 0:0 with no xattr but an opaque mark.
    */
   readonly payload: Uint32Array;
 

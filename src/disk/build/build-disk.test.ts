@@ -7,6 +7,9 @@ import { buildTestDisk } from "../../../test/support/disk-maker.ts";
 import { type LayerInput, type MadeImage, makeImage } from "../../../test/support/image-maker.ts";
 import { tar as archive, directory, file, opaque, symbolicLink, whiteout } from "../../../test/support/tar-maker.ts";
 import { type Scope, temporaryDirectory } from "../../../test/support/temporary.ts";
+import { MemorySource } from "../../filesystem/byte-source.ts";
+import { DiskReader } from "../reader/disk-reader.ts";
+import { verifyDisk } from "../verify/verify-disk.ts";
 import type { BuildOptions, BuildReport } from "./contract.ts";
 
 /** Bytes that are the same at every call and do not repeat. */
@@ -157,6 +160,36 @@ test("--from refuses an index that names the tree of another layer", async () =>
   for (let at = old.bytes.indexOf(base); at >= 0; at = old.bytes.indexOf(base)) other.copy(old.bytes, at);
   await writeFile(old.report.path, old.bytes);
   await assert.rejects(build(scope, set, { from: old.report.path }), { code: "corrupt" });
+});
+
+test("implied directories in a setgid directory with a default ACL inherit both, and are so with --from", async () => {
+  await using scope = new AsyncDisposableStack();
+  const acl = Buffer.from(
+    "0200000001000700ffffffff02000700e803000004000500ffffffff10000700ffffffff20000500ffffffff",
+    "hex",
+  );
+  const outer = directory("a/", { mode: 0o2755, gid: 50, xattrs: { "system.posix_acl_default": acl } });
+  const below = archive(
+    directory("a/"),
+    directory("a/below/", { mode: 0o700, xattrs: { "system.posix_acl_default": acl, "user.x": "1" } }),
+  );
+  const upper = archive(outer, file("a/below/file", "1"), file("a/new/file", "1"));
+  const set = await imageSet(await temporaryDirectory(scope), [{ tar: below }, { tar: upper }]);
+  const fresh = await build(scope, set);
+  const reused = await build(scope, set, { from: fresh.report.path });
+  assert.equal(sha256(reused.bytes), sha256(fresh.bytes));
+  const disk = await DiskReader.open(new MemorySource(fresh.bytes));
+  const tree = disk.index.images[0].tree;
+  const acls = ["system.posix_acl_access", "system.posix_acl_default"];
+  for (const [path, mode, gid, names] of [
+    ["a/new", 0o40755, 50, acls],
+    ["a/below", 0o40700, 0, [...acls, "user.x"]],
+  ] as const) {
+    const inode = await disk.lookup(`${tree}/${path}`);
+    const found = (await disk.image.xattrs(inode)).map(({ name }) => Buffer.from(name).toString());
+    assert.deepEqual([inode.mode, inode.gid, found], [mode, gid, names], path);
+  }
+  assert.deepEqual((await verifyDisk(new MemorySource(fresh.bytes))).problems, []);
 });
 
 test("a failed build leaves the disk that was there and nothing else", async () => {

@@ -3,11 +3,15 @@ import type { ProblemList } from "../../filesystem/erofs/checker/problem-list.ts
 import { direntType } from "../../filesystem/erofs/constants.ts";
 import { type Inode, isDirectory, isSymbolicLink } from "../../filesystem/erofs/reader/inode-parser.ts";
 import { directoryEntries, findEntry, splitPath } from "../../filesystem/erofs/reader/lookup.ts";
+import { aclAfterChmod, aclKind } from "../../layers/apply/posix-acl.ts";
+import type { Xattr } from "../../layers/layer-tree.ts";
 import type { DiskReader } from "../reader/disk-reader.ts";
 import { sameXattrs, withoutOverlayXattrs } from "./inode-attributes.ts";
 
 const maxLinks = 255;
 const setgid = 0o2000;
+const accessAcl = Buffer.from("system.posix_acl_access");
+const defaultAcl = Buffer.from("system.posix_acl_default");
 
 /** By nid: where directories of a layer's tree stand within it, and the nid of the directory that they are in. */
 export type ImpliedDirectories = ReadonlyMap<number, { readonly place: Place; readonly parentNid: number }>;
@@ -41,7 +45,7 @@ export async function findImplied(
 /**
  * Implied directories have mode, owner and xattrs of what the first layer below has at their path, each layer looked at alone
  * with links resolved within its root. Where none has a directory there they are 0755 and 0:0, or of the group of the directory
- * that they are in where that one is setgid. Their mtime is 0.
+ * that they are in where that one is setgid. Those of a default ACL are added that they would inherit. Their mtime is 0.
  */
 export async function checkImplied(
   disk: DiskReader,
@@ -70,10 +74,23 @@ async function impliedDifference(
 ): Promise<string | undefined> {
   if (inode.mtimeSeconds !== 0 || inode.mtimeNanoseconds !== 0) return "is implied by its layer but has an mtime";
   const { mode, uid, gid } = model ?? { mode: 0o040755, uid: 0, gid: (parent.mode & setgid) === 0 ? 0 : parent.gid };
-  const xattrs = model === undefined ? [] : withoutOverlayXattrs(await disk.image.xattrs(model));
+  const copied = model === undefined ? [] : withoutOverlayXattrs(await disk.image.xattrs(model));
+  const xattrs = [...copied, ...inheritedAcls(await disk.image.xattrs(parent), mode).filter(notIn(copied))];
   const own = withoutOverlayXattrs(await disk.image.xattrs(inode));
   const isSame = inode.mode === mode && inode.uid === uid && inode.gid === gid && sameXattrs(own, xattrs);
   return isSame ? undefined : "is implied by its layer but does not have mode, owner and xattrs of the layers below";
+}
+
+/** What Linux gives a directory with this mode that is made in one with a default ACL. */
+function inheritedAcls(ofParent: readonly Xattr[], mode: number): Xattr[] {
+  const inherited = ofParent.find(({ name }) => defaultAcl.equals(name));
+  if (inherited === undefined) return [];
+  const access = { name: accessAcl, value: aclAfterChmod(inherited.value, mode) };
+  return aclKind(inherited.value) === "extended" ? [access, inherited] : [inherited];
+}
+
+function notIn(others: readonly Xattr[]): (xattr: Xattr) => boolean {
+  return ({ name }) => !others.some((other) => Buffer.compare(other.name, name) === 0);
 }
 
 async function directoryBelow(disk: DiskReader, place: Place, roots: readonly Inode[]): Promise<Inode | undefined> {

@@ -133,11 +133,9 @@ describe("applying entries", () => {
       directory("s", { mode: 0o2755, gid: 50, xattrs: { "system.posix_acl_default": acl } }),
       file("s/implied/f", "", { mode: 0o640 }),
     );
-    assert.equal(tree.get("s/implied")?.owner, "0:50");
-    assert.deepEqual(Object.keys(tree.get("s/implied")?.xattrs ?? {}), [
-      "system.posix_acl_access",
-      "system.posix_acl_default",
-    ]);
+    // The directory itself depends on the layers below: `instantiate` makes it whole.
+    assert.equal(tree.get("s/implied")?.owner, "0:0");
+    assert.deepEqual(tree.get("s/implied")?.xattrs ?? {}, {});
     assert.deepEqual(Object.keys(tree.get("s/implied/f")?.xattrs ?? {}), ["system.posix_acl_access"]);
   });
 });

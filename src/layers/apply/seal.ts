@@ -4,6 +4,7 @@ import { type EntryTable, root } from "./entry-table.ts";
 import type { GrowingArray } from "./growing.ts";
 import { type InodeTable, none } from "./inode-table.ts";
 import { sortByName } from "./sort-by-name.ts";
+import { isNamed } from "./xattr-policy.ts";
 
 export type SealedLayer = {
   readonly tree: LayerTree;
@@ -41,15 +42,18 @@ export function sealLayer(entries: EntryTable, inodes: InodeTable, contents: Con
   let nextTarget = 0;
   for (let inode = 0; inode < inodeCount; inode++) {
     const old = oldAttribute[inode] as number;
-    let number = attributeNumbers.get(old);
+    const value = payload[inode] as number;
+    const isImplied = inode < directoryCount && value === 1;
+    const key = isImplied ? -1 - old : old;
+    let number = attributeNumbers.get(key);
     if (number === undefined) {
-      number = attributes.push(inodes.attributes.get(old)) - 1;
-      attributeNumbers.set(old, number);
+      const whole = inodes.attributes.get(old);
+      number = attributes.push(isImplied ? bare(whole) : whole) - 1;
+      attributeNumbers.set(key, number);
     }
     attribute[inode] = number;
     const type = (attributes[number] as InodeAttributes).mode & fileType.mask;
-    const value = payload[inode] as number;
-    if (type === fileType.directory && value === 1) impliedDirectoryCount++;
+    if (isImplied) impliedDirectoryCount++;
     if (type === fileType.regular && value !== noContent) fileBytes += contents.size(value);
     if (type === fileType.symbolicLink) payload[inode] = nextTarget++;
   }
@@ -75,6 +79,12 @@ export function sealLayer(entries: EntryTable, inodes: InodeTable, contents: Con
     impliedDirectoryCount,
   };
   return { tree, deadContents, fileBytes };
+}
+
+/** What the layer itself says of an implied directory; the rest depends on the chain (`instantiate`). */
+function bare({ xattrs }: InodeAttributes): InodeAttributes {
+  const marks = xattrs.filter((xattr) => isNamed(xattr, "trusted.overlay.opaque"));
+  return { mode: fileType.directory | 0o755, uid: 0, gid: 0, xattrs: marks };
 }
 
 type Words = Uint32Array<ArrayBuffer>;
