@@ -3,8 +3,10 @@ import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { buildTestDisk } from "../../../test/support/disk-maker.ts";
 import { type LayerInput, type MadeImage, makeImage } from "../../../test/support/image-maker.ts";
+import { imageOfLayout } from "../../../test/support/layout-image.ts";
 import { tar as archive, directory, file, opaque, symbolicLink, whiteout } from "../../../test/support/tar-maker.ts";
 import { type Scope, temporaryDirectory } from "../../../test/support/temporary.ts";
 import { MemorySource } from "../../filesystem/byte-source.ts";
@@ -204,6 +206,39 @@ test("a failed build leaves the disk that was there and nothing else", async () 
   );
   assert.deepEqual(await readdir(join(folder, "out")), ["disk.erofs"]);
   assert.equal(await readFile(join(folder, "out", "disk.erofs"), "utf8"), "old disk");
+});
+
+test("when one layer fails, the sources of those that wait for their turn are closed", async () => {
+  await using scope = new AsyncDisposableStack();
+  const folder = await temporaryDirectory(scope);
+  // More than what may be read ahead.
+  const large = (seed: number): LayerInput => ({
+    tar: archive(...Array.from({ length: 20 }, (_, i) => file(`${i}`, noise(100 * seed + i, 1 << 20)))),
+    compression: "none",
+  });
+  const set = await imageSet(folder, [large(1), large(2), large(3)]);
+  const image = await imageOfLayout(set.layout, set.images[0].manifest, ["example.com/test/image:0"]);
+  const [first] = image.layers.map(({ diffID }) => diffID).sort();
+  const open = new Set<number>();
+  const failing: typeof image = {
+    ...image,
+    async *openLayer(index, options) {
+      open.add(index);
+      try {
+        if (image.layers[index].diffID !== first) yield* image.openLayer(index, options);
+        await setTimeout(500);
+        throw new Error("the source broke");
+      } finally {
+        open.delete(index);
+      }
+    },
+  };
+  await assert.rejects(
+    buildTestDisk(folder, set.layout, set.images, { images: [failing], jobs: 3 }),
+    /the source broke/,
+  );
+  await setTimeout(100);
+  assert.deepEqual([...open], []);
 });
 
 test("an aborted build rejects with the reason and leaves nothing", async () => {

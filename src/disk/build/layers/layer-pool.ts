@@ -89,10 +89,13 @@ function runLayer(
     failure = error;
     worker.off("message", onMessage);
     worker.off("error", end);
+    signal.removeEventListener("abort", stop);
     wake?.();
     wakeFeed?.();
     if (error === undefined) release();
   };
+  // Also what waits for the worker, which may be waiting for its turn, must let go of its input.
+  const stop = (): void => end(signal.reason);
   const onMessage = (message: FromWorker): void => {
     switch (message.type) {
       case "batch":
@@ -118,6 +121,7 @@ function runLayer(
   };
   worker.on("message", onMessage);
   worker.on("error", end);
+  signal.addEventListener("abort", stop);
 
   const feed = async (): Promise<void> => {
     let read = 0;
@@ -132,6 +136,7 @@ function runLayer(
         await new Promise<void>((resolve) => {
           wakeFeed = resolve;
         });
+      if (hasEnded) return;
     }
     post({ type: "input-end" });
   };
