@@ -9,8 +9,6 @@ import type { DiskReader } from "../reader/disk-reader.ts";
 import type { Blob } from "./blob-hashes.ts";
 
 const maxDocumentBytes = 64 << 20;
-const maxIndexDepth = 8;
-
 const digest = z.custom<Digest>((value) => typeof value === "string" && isDigest(value), "no sha256 digest");
 const descriptor = z.object({ mediaType: z.string().optional(), digest, size: z.number() });
 const indexDocument = z.object({ manifests: z.array(descriptor) });
@@ -43,18 +41,23 @@ class DocumentCheck {
   readonly #problems: ProblemList;
   readonly #sizes: Map<string, number>;
   readonly #unused: Set<string>;
+  readonly #isNoIndex: ReadonlySet<string>;
 
   constructor(disk: DiskReader, blobs: readonly Blob[], problems: ProblemList) {
     this.#disk = disk;
     this.#problems = problems;
     this.#sizes = new Map(blobs.map(({ hex, inode }) => [hex, inode.sizeBytes]));
     this.#unused = new Set(this.#sizes.keys());
+    this.#isNoIndex = new Set(disk.index.images.flatMap(({ manifest, config }) => [manifest.digest, config.digest]));
   }
 
   async image(image: IndexImage, place: string): Promise<void> {
     for (const wanted of [image.target, image.manifest, image.config]) this.#need(wanted, place);
     if (this.#disk.index.blobs) for (const layer of image.layers) this.#need(layer, place);
-    if (image.target.digest !== image.manifest.digest && !(await this.#leadsTo(image.target.digest, image, 0))) {
+    if (
+      image.target.digest !== image.manifest.digest &&
+      !(await this.#leadsTo(image.target.digest, image, new Set()))
+    ) {
       this.#problems.add(place, "target does not lead to the manifest");
     }
     const manifest = await this.#read(image.manifest.digest, manifestDocument);
@@ -86,16 +89,16 @@ class DocumentCheck {
     this.#unused.delete(hex);
   }
 
-  /** Whether the index `from` has the manifest in it, perhaps by indexes on the disk. */
-  async #leadsTo(from: Digest, image: IndexImage, depth: number): Promise<boolean> {
+  /** Whether the index `from` has the manifest in it, perhaps by indexes on the disk; those in `seen` have been looked at. */
+  async #leadsTo(from: Digest, image: IndexImage, seen: Set<Digest>): Promise<boolean> {
+    seen.add(from);
     const document = await this.#read(from, indexDocument);
     if (document === undefined) return false;
     if (document.manifests.some((entry) => isSame(entry, image.manifest))) return true;
-    if (depth === maxIndexDepth) return false;
     for (const entry of document.manifests) {
       const hex = digestHex(entry.digest);
-      if (!this.#sizes.has(hex) || entry.digest === image.config.digest) continue;
-      if (await this.#leadsTo(entry.digest, image, depth + 1)) {
+      if (!this.#sizes.has(hex) || seen.has(entry.digest) || this.#isNoIndex.has(entry.digest)) continue;
+      if (await this.#leadsTo(entry.digest, image, seen)) {
         this.#unused.delete(hex);
         return true;
       }

@@ -3,12 +3,14 @@ import { readFile } from "node:fs/promises";
 import { after, before, describe, it } from "node:test";
 import fc from "fast-check";
 import { buildTestDisk } from "../../../test/support/disk-maker.ts";
-import { type LayerInput, makeImage } from "../../../test/support/image-maker.ts";
+import { type LayerInput, makeImage, mediaTypes, sha256 } from "../../../test/support/image-maker.ts";
+import { imageOfLayout } from "../../../test/support/layout-image.ts";
 import * as t from "../../../test/support/tar-maker.ts";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { MemorySource } from "../../filesystem/byte-source.ts";
 import { blockBytes, superblock } from "../../filesystem/erofs/constants.ts";
 import { CodedError } from "../../oci/coded-error.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
 import { DiskReader } from "../reader/disk-reader.ts";
 import { verifyDisk } from "./verify-disk.ts";
 
@@ -133,3 +135,22 @@ async function regionsOf(disk: DiskReader): Promise<Region[]> {
   regions.push({ start: superblock.position, length: superblock.bytes });
   return regions;
 }
+
+it("looks at each index once, however often others list it", async () => {
+  await using scope = new AsyncDisposableStack();
+  const folder = await temporaryDirectory(scope);
+  const made = await makeImage(`${folder}/layout`, { layers: [] });
+  const image = await imageOfLayout(`${folder}/layout`, made.manifest);
+  const documents = [...image.documents];
+  let below: Descriptor[] = [];
+  for (let i = 0; i < 8; i++) {
+    const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, manifests: below }));
+    const descriptor = { mediaType: mediaTypes.ociIndex, digest: sha256(bytes), size: bytes.length };
+    documents.push({ descriptor, bytes });
+    below = Array.from({ length: 20 }, () => descriptor);
+  }
+  const images = [{ ...image, target: below[0], documents }];
+  const { path } = await buildTestDisk(folder, `${folder}/layout`, [made], { images });
+  const { problems } = await verifyDisk(new MemorySource(await readFile(path)));
+  assert.ok(problems.some(({ message }) => message === "target does not lead to the manifest"));
+});
