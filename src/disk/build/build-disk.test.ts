@@ -194,6 +194,25 @@ test("implied directories in a setgid directory with a default ACL inherit both,
   assert.deepEqual((await verifyDisk(new MemorySource(fresh.bytes))).problems, []);
 });
 
+test("manifests that differ in the size of a layer are refused, in any order of images", async () => {
+  await using scope = new AsyncDisposableStack();
+  const folder = await temporaryDirectory(scope);
+  const set = await imageSet(folder, [{ tar: base }], [{ tar: base }, { tar: application }]);
+  const [right, other] = await Promise.all(
+    set.images.map(({ manifest }, i) => imageOfLayout(set.layout, manifest, [`example.com/test/image:${i}`])),
+  );
+  const layers = other.layers.map(({ descriptor, diffID }) => ({
+    descriptor: { ...descriptor, size: descriptor.size + 5000 },
+    diffID,
+  }));
+  const wrong = { ...other, layers };
+  for (const images of [
+    [right, wrong],
+    [wrong, right],
+  ])
+    await assert.rejects(build(scope, set, { images, blobs: true }), { code: "invalid-image" });
+});
+
 test("a failed build leaves the disk that was there and nothing else", async () => {
   await using scope = new AsyncDisposableStack();
   const folder = await temporaryDirectory(scope);
