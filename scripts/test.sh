@@ -3,5 +3,8 @@
 set -eu
 
 scripts/check.sh
-[ $# -gt 0 ] || set -- 'src/**/*.test.ts' 'test/**/*.test.ts' 'bench/**/*.test.ts' 'scripts/**/*.test.ts'
+if [ $# -eq 0 ]; then
+  node test/support/prepare-cache.ts
+  set -- 'src/**/*.test.ts' 'test/**/*.test.ts' 'bench/**/*.test.ts' 'scripts/**/*.test.ts'
+fi
 exec node --test --test-reporter=spec --test-concurrency=2 --test-timeout=600000 "$@"

@@ -21,6 +21,7 @@ export async function containerd24Binaries(): Promise<string | undefined> {
     console.error(`containerd ${containerd24Version} is left out: there is no Go to build it with`);
     return undefined;
   }
+  console.error(`building containerd ${containerd24Version} into ${folder}; this takes some minutes, once`);
   const partial = await mkdtemp(join(dirname(folder), ".partial-"));
   try {
     const packages = programs.map((name) => `github.com/containerd/containerd/v2/cmd/${name}@v${containerd24Version}`);
