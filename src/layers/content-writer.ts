@@ -8,7 +8,7 @@ const chunksPerPump = 16;
 
 export type ContentWriterOptions = {
   readonly sink: ContentSink;
-  /** Told how many bytes of holes were filled in with zeros; may throw. */
+  /** Told how many bytes were made for holes: zeros, or the digests of chunks that are holes; may throw. */
   readonly onFilled: (bytes: number) => void;
 };
 
@@ -111,6 +111,8 @@ export class ContentWriter {
   #hole(end: number): void {
     const chunkEnd = Math.min(this.#sizeBytes, this.#position - this.#filled + chunkBytes);
     if (this.#filled === 0 && this.#key !== undefined && end >= chunkEnd) {
+      // Costs a digest, and is free in the tar: without a bound, small layers could hold any number of them.
+      this.#onFilled(holeDigest.length);
       this.#sink.chunk(holeDigest, undefined);
       this.#key.update(holeDigest);
       this.#position = chunkEnd;
