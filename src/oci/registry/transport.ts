@@ -216,7 +216,7 @@ function networkFailure(url: URL, error: unknown): Error {
   }
   const failure = new OciError(
     "registry-unreachable",
-    `Cannot talk to ${url.origin}: ${causeText(innermost(error))}${hint(url, code)}`,
+    `Cannot talk to ${shownUrl(url)}: ${causeText(innermost(error))}${hint(url, code)}`,
     { cause: error },
   );
   return hopeless.test(code) ? failure : new TryAgain(failure);
