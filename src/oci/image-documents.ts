@@ -1,7 +1,21 @@
 import { createHash } from "node:crypto";
-import { z } from "zod";
 import type { Descriptor, Digest, Platform } from "./descriptor.ts";
 import { isDigest } from "./descriptor.ts";
+import {
+  anything,
+  array,
+  naturalNumber,
+  number,
+  object,
+  optional,
+  orAbsent,
+  readShape,
+  record,
+  type Shape,
+  type Shaped,
+  string,
+  stringThat,
+} from "./json-shape.ts";
 import { OciError, printable } from "./oci-error.ts";
 
 /** OCI image spec (media types) and Docker's image manifest version 2, schema 2. */
@@ -21,31 +35,36 @@ const configMediaTypes: readonly string[] = [
 const layerMediaType =
   /^application\/vnd\.(?:oci\.image\.layer\.(?:nondistributable\.)?v1\.tar(?:\+gzip|\+zstd)?|docker\.image\.rootfs\.(?:diff|foreign\.diff)\.tar(?:\.gzip|\.zstd)?)$/;
 
-const size = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
-const digest = z.string().refine(isDigest, "not a sha256 digest (no other kind is supported)") as z.ZodType<Digest>;
-/** Go writes an absent list as null. */
-const orAbsent = <T extends z.ZodType>(type: T) => type.nullish().transform((value) => value ?? undefined);
-const platform = z.object({ os: z.string(), architecture: z.string(), variant: orAbsent(z.string()) });
-const descriptor = z.object({
-  mediaType: z.string(),
+const digest = stringThat(isDigest, "a sha256 digest (no other kind is supported)");
+const platform = object({ os: string, architecture: string, variant: orAbsent(string) });
+const descriptor = object({
+  mediaType: string,
   digest,
-  size,
+  size: naturalNumber,
   platform: orAbsent(platform),
-  urls: orAbsent(z.array(z.string())),
-  annotations: orAbsent(z.record(z.string(), z.string())),
+  urls: orAbsent(array(string)),
+  annotations: orAbsent(record(string)),
 });
-const index = z.object({ manifests: orAbsent(z.array(descriptor)) });
-const manifest = z.object({
-  artifactType: orAbsent(z.string()),
+const index = object({ manifests: orAbsent(array(descriptor)) });
+const manifest = object({
+  artifactType: orAbsent(string),
   config: descriptor,
-  layers: orAbsent(z.array(descriptor)),
+  layers: orAbsent(array(descriptor)),
 });
-const config = z.object({
-  os: orAbsent(z.string()),
-  architecture: orAbsent(z.string()),
-  variant: orAbsent(z.string()),
-  created: orAbsent(z.string()),
-  rootfs: orAbsent(z.object({ diff_ids: orAbsent(z.array(digest)) })),
+const config = object({
+  os: orAbsent(string),
+  architecture: orAbsent(string),
+  variant: orAbsent(string),
+  created: orAbsent(string),
+  rootfs: orAbsent(object({ diff_ids: orAbsent(array(digest)) })),
+});
+/** What tells the kinds of documents from each other. */
+const anyDocument = object({
+  mediaType: optional(string),
+  schemaVersion: optional(number),
+  manifests: anything,
+  config: anything,
+  layers: anything,
 });
 
 export type Manifest = { readonly config: Descriptor; readonly layers: readonly Descriptor[] };
@@ -76,11 +95,7 @@ export function digestOf(bytes: Uint8Array): Digest {
  * Throws `OciError` for schema 1, for documents that are both index and manifest (CVE-2021-41190), and for others.
  */
 export function documentMediaType(bytes: Uint8Array, declared: string | undefined, what: string): string {
-  const document = parse(
-    z.looseObject({ mediaType: z.string().optional(), schemaVersion: z.number().optional() }),
-    bytes,
-    what,
-  );
+  const document = parse(anyDocument, bytes, what);
   const stated = document.mediaType;
   if (/manifest\.v1\+(?:json|prettyjws)$/.test(declared ?? stated ?? "") && document.schemaVersion !== 2)
     throw schema1(what);
@@ -167,22 +182,21 @@ function seconds(created: string | undefined): number | undefined {
   return milliseconds >= 0 ? Math.floor(milliseconds / 1000) : undefined;
 }
 
-function parse<T extends z.ZodType>(schema: T, bytes: Uint8Array, what: string): z.output<T> {
+function parse<T>(shape: Shape<T>, bytes: Uint8Array, what: string): T {
   let value: unknown;
   try {
     value = JSON.parse(new TextDecoder().decode(bytes));
   } catch (error) {
     throw new OciError("invalid-document", `${what} is not JSON`, { cause: error });
   }
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  const issue = result.error.issues[0];
-  const place = issue?.path.length ? `at ${printable(issue.path.join("."), 100)}: ` : "";
-  throw new OciError("invalid-document", `${what} is not valid: ${place}${printable(issue?.message ?? "", 200)}`);
+  const result = readShape(shape, value);
+  if (!result.problem) return result.value;
+  const { path, message } = result.problem;
+  throw new OciError("invalid-document", `${what} is not valid: ${path && `${printable(path, 100)} `}${message}`);
 }
 
 /** Without keys whose value is absent. */
-function compact(found: z.output<typeof descriptor>): Descriptor {
+function compact(found: Shaped<typeof descriptor>): Descriptor {
   const { mediaType, digest, size, urls, annotations } = found;
   const of = found.platform;
   return {

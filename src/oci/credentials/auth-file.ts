@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { z } from "zod";
+import { object, optional, orAbsent, readShape, record, type Shaped, string } from "../json-shape.ts";
 import { causeText, OciError, printable } from "../oci-error.ts";
 import type { Credential, CredentialLookup } from "./credential.ts";
 import { askCredentialHelper } from "./credential-helper.ts";
@@ -11,19 +11,20 @@ export type AuthFileOptions = {
   readonly environment: NodeJS.ProcessEnv;
 };
 
-const entrySchema = z.object({
-  auth: z.string().optional(),
-  username: z.string().optional(),
-  password: z.string().optional(),
-  identitytoken: z.string().optional(),
-  registrytoken: z.string().optional(),
+const entryShape = object({
+  auth: optional(string),
+  username: optional(string),
+  password: optional(string),
+  identitytoken: optional(string),
+  registrytoken: optional(string),
 });
-const fileSchema = z.object({
-  auths: z.record(z.string(), entrySchema).nullish(),
-  credHelpers: z.record(z.string(), z.string()).nullish(),
-  credsStore: z.string().nullish(),
+const fileShape = object({
+  auths: orAbsent(record(entryShape)),
+  credHelpers: orAbsent(record(string)),
+  credsStore: orAbsent(string),
 });
-type Entry = z.output<typeof entrySchema>;
+type Entry = Shaped<typeof entryShape>;
+type AuthFile = Shaped<typeof fileShape>;
 
 /** Keys under which Docker Hub's credentials are kept. */
 const dockerHubKey = "https://index.docker.io/v1/";
@@ -34,7 +35,7 @@ const dockerHubHosts = ["docker.io", "index.docker.io", "registry-1.docker.io"];
  * `credsStore`, then `auths`. The file is read once, when first needed.
  */
 export function authFile(path: string, options: AuthFileOptions): CredentialLookup {
-  let file: Promise<z.output<typeof fileSchema> | undefined> | undefined;
+  let file: Promise<AuthFile | undefined> | undefined;
   return async (host, repository, signal) => {
     file ??= readAuthFile(path, options.isRequired);
     const content = await file;
@@ -51,7 +52,7 @@ export function authFile(path: string, options: AuthFileOptions): CredentialLook
   };
 }
 
-async function readAuthFile(path: string, isRequired: boolean): Promise<z.output<typeof fileSchema> | undefined> {
+async function readAuthFile(path: string, isRequired: boolean): Promise<AuthFile | undefined> {
   let text: string;
   try {
     text = await readFile(path, "utf8");
@@ -67,12 +68,12 @@ async function readAuthFile(path: string, isRequired: boolean): Promise<z.output
     // Not the parser's message: it quotes the text, which holds secrets.
     throw new OciError("credentials-failed", `${path} is not JSON`);
   }
-  const parsed = fileSchema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const place = printable(parsed.error.issues[0]?.path.join(".") ?? "", 300);
+  const file = readShape(fileShape, value);
+  if (!file.problem) return file.value;
+  const place = file.problem.path && `${printable(file.problem.path, 300)} `;
   throw new OciError(
     "credentials-failed",
-    `${path} is not a file of registry credentials: ${place} has the wrong type`,
+    `${path} is not a file of registry credentials: ${place}${file.problem.message}`,
   );
 }
 

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { z } from "zod";
+import { object, readShape, string } from "../json-shape.ts";
 import { causeText, OciError } from "../oci-error.ts";
 import type { Credential } from "./credential.ts";
 
@@ -12,7 +12,7 @@ export type HelperOptions = {
 };
 
 const maxOutputBytes = 64 << 10;
-const answerSchema = z.object({ Username: z.string(), Secret: z.string() });
+const answerShape = object({ Username: string, Secret: string });
 /** Of github.com/docker/docker-credential-helpers, `credentials/error.go`. */
 const notFound = "credentials not found in native keychain";
 
@@ -49,9 +49,9 @@ export async function askCredentialHelper(
   } catch {
     throw failure("answered something that is not JSON");
   }
-  const parsed = answerSchema.safeParse(value);
-  if (!parsed.success) throw failure("gave no Username and Secret");
-  const { Username: username, Secret: secret } = parsed.data;
+  const answer = readShape(answerShape, value);
+  if (answer.problem) throw failure("gave no Username and Secret");
+  const { Username: username, Secret: secret } = answer.value;
   if (username === "" && secret === "") return undefined;
   // The name that docker's helpers give to identity tokens.
   return username === "<token>"

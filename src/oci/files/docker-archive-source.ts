@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import { z } from "zod";
 import type { Descriptor, Digest, Platform } from "../descriptor.ts";
 import { digestOf, parseConfig } from "../image-documents.ts";
+import { array, object, orAbsent, readShape, type Shaped, string } from "../json-shape.ts";
 import type { OciLimits } from "../limits.ts";
 import { OciError } from "../oci-error.ts";
 import { formatReference, imageName, parseReference, type Reference } from "../reference.ts";
@@ -11,14 +11,9 @@ import type { FileTree, OpenFile } from "./file-tree.ts";
 import { readWhole } from "./read-whole.ts";
 
 /** `manifest.json` of `docker save` (moby image spec 1.2, "Combined Image JSON + Filesystem Changeset Format"). */
-const manifestSchema = z.array(
-  z.object({
-    Config: z.string(),
-    RepoTags: z.array(z.string()).nullish(),
-    Layers: z.array(z.string()).nullish(),
-  }),
-);
-type Entry = z.output<typeof manifestSchema>[number];
+const entryShape = object({ Config: string, RepoTags: orAbsent(array(string)), Layers: orAbsent(array(string)) });
+const manifestShape = array(entryShape);
+type Entry = Shaped<typeof entryShape>;
 
 const dockerTypes = {
   manifest: "application/vnd.docker.distribution.manifest.v2+json",
@@ -114,11 +109,16 @@ export class DockerArchiveSource implements ImageSource {
     const maxBytes = this.#limits["manifest-bytes"];
     const bytes = await readWhole(this.#tree, "manifest.json", { maxBytes, limit: "manifest-bytes", signal });
     if (!bytes) throw new OciError("invalid-archive", `${path} is no docker archive: it has no manifest.json`);
+    let value: unknown;
     try {
-      return manifestSchema.parse(JSON.parse(bytes.toString("utf8")));
+      value = JSON.parse(bytes.toString("utf8"));
     } catch (error) {
-      throw new OciError("invalid-archive", `manifest.json in ${path} is malformed`, { cause: error });
+      throw new OciError("invalid-archive", `manifest.json in ${path} is not JSON`, { cause: error });
     }
+    const entries = readShape(manifestShape, value);
+    if (!entries.problem) return entries.value;
+    const place = entries.problem.path && `${entries.problem.path} `;
+    throw new OciError("invalid-archive", `manifest.json in ${path} is malformed: ${place}${entries.problem.message}`);
   }
 }
 

@@ -1,5 +1,5 @@
-import { z } from "zod";
 import type { Credential } from "../credentials/credential.ts";
+import { number, object, optional, readShape, string } from "../json-shape.ts";
 import { OciError } from "../oci-error.ts";
 import { basic } from "./authorization.ts";
 import type { Challenge } from "./challenge.ts";
@@ -24,10 +24,10 @@ const maxAnswerBytes = 1 << 20;
 const defaultLifetimeSeconds = 60;
 const clientId = "nodewarm";
 
-const answerSchema = z.object({
-  token: z.string().optional(),
-  access_token: z.string().optional(),
-  expires_in: z.number().optional(),
+const answerShape = object({
+  token: optional(string),
+  access_token: optional(string),
+  expires_in: optional(number),
 });
 
 /**
@@ -105,12 +105,12 @@ function parseToken(bytes: Uint8Array, realm: URL): Token {
   } catch {
     throw badAnswer(realm, "is not JSON");
   }
-  const parsed = answerSchema.safeParse(value);
-  const token = parsed.data?.token || parsed.data?.access_token;
+  const answer = readShape(answerShape, value).value;
+  const token = answer?.token || answer?.access_token;
   if (!token) throw badAnswer(realm, "has no token");
   // What could not stand in a header would be refused further down with a message that shows it.
   if (!/^[\x21-\x7e]+$/.test(token)) throw badAnswer(realm, "has a token with characters that no header can hold");
-  const seconds = parsed.data?.expires_in;
+  const seconds = answer?.expires_in;
   const lifetime = seconds !== undefined && seconds > 0 ? seconds : defaultLifetimeSeconds;
   return { value: token, expiresAtMs: Date.now() + lifetime * 1000 };
 }
