@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -91,4 +92,10 @@ it("a block device has its real size, and reads as the file behind it", { skip: 
   assert.equal(source.sizeBytes, content.length);
   assert.ok(target.equals(content));
   await source.close();
+});
+
+it("refuses a named pipe instead of waiting for somebody to write to it", async () => {
+  const pipe = join(folder, "pipe");
+  execFileSync("mkfifo", [pipe]);
+  await assert.rejects(openFileSource(pipe), { code: "not-a-file" });
 });

@@ -1,3 +1,4 @@
+import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { ErofsError } from "./erofs/erofs-error.ts";
 
@@ -23,7 +24,8 @@ export interface ByteSource {
  * `open(2)` gives.
  */
 export async function openFileSource(path: string): Promise<ByteSource> {
-  const handle = await open(path, "r");
+  // Without O_NONBLOCK, opening a named pipe would wait for ever.
+  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const stat = await handle.stat();
     if (stat.isFile()) return new FileSource(path, handle, stat.size);
