@@ -26,7 +26,7 @@ const diskReport = z.object({
 export type DiskReport = z.infer<typeof diskReport>;
 export type BuildRun = { readonly usage: ProgramUsage; readonly disk: DiskReport };
 
-const program = join(import.meta.dirname, "../../src/cli/main.ts");
+const program = join(import.meta.dirname, "../../bin/nodewarm");
 
 /** Builds a disk of the images from a registry on `host`, as a process of its own; the page cache is dropped before. */
 export async function measureBuild(
@@ -35,8 +35,8 @@ export async function measureBuild(
 ): Promise<BuildRun> {
   await dropPageCache();
   const settings = ["-o", options.output, "--plain-http", options.host, "--json", "--progress", "none"];
-  const args = [program, "build", ...settings, ...(options.more ?? []), ...references];
-  const usage = await measureProgram(process.execPath, args);
+  const args = ["build", ...settings, ...(options.more ?? []), ...references];
+  const usage = await measureProgram(program, args);
   const [disk] = z.object({ disks: z.array(diskReport).length(1) }).parse(JSON.parse(usage.stdout)).disks;
   return { usage, disk };
 }

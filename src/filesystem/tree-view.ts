@@ -3,10 +3,17 @@ import { compareNames, isDirectoryEntry, nameStart } from "./names.ts";
 import { isOpaque, isOverlayXattr, isWhiteout } from "./whiteouts.ts";
 
 /**
- * A directory of a view: pairs (index of the layer instance, directory number in its tree), topmost first. More than one
- * pair means that overlayfs would merge them.
+ * A directory of one layer in a view: its number in the layer's tree × the number of instances + the index of the instance. One number,
+ * as a view may have millions of them.
  */
-export type DirectoryNode = readonly number[];
+type Part = number;
+
+/** A directory of a view: of one layer, or several parts, topmost first, that overlayfs would merge. */
+export type DirectoryNode = Part | readonly Part[];
+
+const topOf = (node: DirectoryNode): Part => (typeof node === "number" ? node : node[0]);
+const instanceOf = (instances: readonly LayerInstance[], part: Part): number => part % instances.length;
+const directoryOf = (instances: readonly LayerInstance[], part: Part): number => Math.floor(part / instances.length);
 
 /** The children of one directory in the order of their names, in arrays that are used again for the next directory. */
 export type Listing = {
@@ -36,9 +43,9 @@ export interface TreeView {
 export function layerView(instance: LayerInstance): TreeView {
   return {
     instances: [instance],
-    root: [0, 0],
-    attributes: (node) => directoryAttributes(instance, node[1]),
-    list: (node, listing) => listOne([instance], node, listing, false),
+    root: 0,
+    attributes: (node) => directoryAttributes(instance, topOf(node)),
+    list: (node, listing) => listOne([instance], topOf(node), listing, false),
   };
 }
 
@@ -46,15 +53,16 @@ export function layerView(instance: LayerInstance): TreeView {
 export function mergedView(instances: readonly LayerInstance[]): TreeView {
   return {
     instances,
-    root: instances.flatMap((_, i) => [i, 0]),
+    root: instances.map((_, i) => i),
     attributes: (node) => {
-      const own = directoryAttributes(instances[node[0]], node[1]);
+      const top = topOf(node);
+      const own = directoryAttributes(instances[instanceOf(instances, top)], directoryOf(instances, top));
       return own.xattrs.some(isOverlayXattr)
         ? { ...own, xattrs: own.xattrs.filter((xattr) => !isOverlayXattr(xattr)) }
         : own;
     },
     list: (node, listing) =>
-      node.length === 2 ? listOne(instances, node, listing, true) : listMerged(instances, node, listing),
+      typeof node === "number" ? listOne(instances, node, listing, true) : listMerged(instances, node, listing),
   };
 }
 
@@ -65,56 +73,48 @@ function append(listing: Listing, instance: number, entry: number, directory: Di
   listing.directory[i] = directory;
 }
 
-function listOne(
-  instances: readonly LayerInstance[],
-  node: DirectoryNode,
-  listing: Listing,
-  hideWhiteouts: boolean,
-): void {
-  const [instance, directory] = node;
+function listOne(instances: readonly LayerInstance[], part: Part, listing: Listing, hideWhiteouts: boolean): void {
+  const instance = instanceOf(instances, part);
+  const directory = directoryOf(instances, part);
   const { tree } = instances[instance];
   listing.count = 0;
   for (let entry = tree.firstChild[directory]; entry < tree.firstChild[directory + 1]; entry++) {
-    if (isDirectoryEntry(tree, entry)) append(listing, instance, entry, [instance, tree.entryInode[entry]]);
+    if (isDirectoryEntry(tree, entry))
+      append(listing, instance, entry, tree.entryInode[entry] * instances.length + instance);
     else if (!hideWhiteouts || !isWhiteout(tree, tree.entryInode[entry])) append(listing, instance, entry, undefined);
   }
 }
 
 /** Merges the sorted children of all parts of `node`; of equal names the topmost decides. */
-function listMerged(instances: readonly LayerInstance[], node: DirectoryNode, listing: Listing): void {
-  const parts = node.length / 2;
-  const next = new Array<number>(parts);
-  const end = new Array<number>(parts);
-  for (let part = 0; part < parts; part++) {
-    const { tree } = instances[node[2 * part]];
-    next[part] = tree.firstChild[node[2 * part + 1]];
-    end[part] = tree.firstChild[node[2 * part + 1] + 1];
-  }
+function listMerged(instances: readonly LayerInstance[], node: readonly Part[], listing: Listing): void {
+  const layers = node.map((part) => instanceOf(instances, part));
+  const next = node.map((part, i) => instances[layers[i]].tree.firstChild[directoryOf(instances, part)]);
+  const end = node.map((part, i) => instances[layers[i]].tree.firstChild[directoryOf(instances, part) + 1]);
   const same: number[] = [];
   listing.count = 0;
   for (;;) {
     same.length = 0;
-    for (let part = 0; part < parts; part++) {
-      if (next[part] === end[part]) continue;
-      const order = same.length === 0 ? 0 : compareParts(instances, node, next, part, same[0]);
+    for (let i = 0; i < node.length; i++) {
+      if (next[i] === end[i]) continue;
+      const order = same.length === 0 ? 0 : compareParts(instances, layers, next, i, same[0]);
       if (order < 0) same.length = 0;
-      if (order <= 0) same.push(part);
+      if (order <= 0) same.push(i);
     }
     if (same.length === 0) return;
-    resolve(instances, node, next, same, listing);
-    for (const part of same) next[part]++;
+    resolve(instances, layers, next, same, listing);
+    for (const i of same) next[i]++;
   }
 }
 
 function compareParts(
   instances: readonly LayerInstance[],
-  node: DirectoryNode,
+  layers: readonly number[],
   next: readonly number[],
   a: number,
   b: number,
 ): number {
-  const aTree = instances[node[2 * a]].tree;
-  const bTree = instances[node[2 * b]].tree;
+  const aTree = instances[layers[a]].tree;
+  const bTree = instances[layers[b]].tree;
   return compareNames(
     aTree.names,
     nameStart(aTree, next[a]),
@@ -125,29 +125,29 @@ function compareParts(
   );
 }
 
-/** One name that `same` parts have (topmost first): hidden, an inode, or a directory merged from as many as overlayfs would. */
+/** One name that parts `same` have (topmost first): hidden, an inode, or a directory merged from as many as overlayfs would. */
 function resolve(
   instances: readonly LayerInstance[],
-  node: DirectoryNode,
+  layers: readonly number[],
   next: readonly number[],
   same: readonly number[],
   listing: Listing,
 ): void {
-  const top = node[2 * same[0]];
+  const top = layers[same[0]];
   const topEntry = next[same[0]];
   const topTree = instances[top].tree;
   if (!isDirectoryEntry(topTree, topEntry)) {
     if (!isWhiteout(topTree, topTree.entryInode[topEntry])) append(listing, top, topEntry, undefined);
     return;
   }
-  const merged: number[] = [];
-  for (const part of same) {
-    const instance = node[2 * part];
+  const merged: Part[] = [];
+  for (const i of same) {
+    const instance = layers[i];
     const { tree } = instances[instance];
-    if (!isDirectoryEntry(tree, next[part])) break;
-    const directory = tree.entryInode[next[part]];
-    merged.push(instance, directory);
+    if (!isDirectoryEntry(tree, next[i])) break;
+    const directory = tree.entryInode[next[i]];
+    merged.push(directory * instances.length + instance);
     if (isOpaque(directoryAttributes(instances[instance], directory).xattrs)) break;
   }
-  append(listing, top, topEntry, merged);
+  append(listing, top, topEntry, merged.length === 1 ? merged[0] : merged);
 }

@@ -5,7 +5,7 @@ import { wholeZstdFrames } from "./zstd-frames.ts";
 export type Compression = "gzip" | "zstd" | "none";
 
 /** Sizes measured: larger output buffers do not make it faster, smaller ones do make it slower. */
-const outputBytes = 512 * 2 ** 10;
+const outputBytes = 256 * 2 ** 10;
 const inputAheadBytes = 256 * 2 ** 10;
 const magicBytes = 8;
 

@@ -4,7 +4,7 @@ import { runInNewContext } from "node:vm";
 /** Bytes of buffers after which the young ones are collected. */
 const collectEveryBytes = 16 << 20;
 
-type Collect = (options: { readonly type: "minor" }) => void;
+type Collect = (options: { readonly type: "minor" | "major" }) => void;
 
 /**
  * Keeps buffers that are thrown away from piling up. V8 sees only the small objects in front of them and lets some 64 MiB of buffers
@@ -25,5 +25,10 @@ export class YoungGarbage {
     if (this.#bytes < collectEveryBytes) return;
     this.#bytes = 0;
     this.#collect({ type: "minor" });
+  }
+
+  /** Collects everything, buffers of old objects too: some ten milliseconds, for the end of something large. */
+  collectAll(): void {
+    this.#collect({ type: "major" });
   }
 }

@@ -58,7 +58,8 @@ async function buildDisks(
     const planned: PlannedDisk[] = [];
     for (const platform of given.platforms) planned.push(await planDisk(platform, images, progress, io.signal));
     const reports: DiskReport[] = [];
-    for (const disk of planned) reports.push(await buildPlanned(disk, given, list.line, pool, progress, io.signal));
+    for (const [i, disk] of planned.entries())
+      reports.push(await buildPlanned(disk, given, list.line, i === 0 ? pool : undefined, progress, io.signal));
     return reports;
   } finally {
     await pool.close();
@@ -90,7 +91,7 @@ async function buildPlanned(
   { platform, images, resolveSeconds }: PlannedDisk,
   given: BuildArguments,
   line: string,
-  pool: LayerPool,
+  pool: LayerPool | undefined,
   progress: Progress,
   signal: AbortSignal,
 ): Promise<DiskReport> {
@@ -111,7 +112,7 @@ async function buildPlanned(
       createdSeconds: given.createdSeconds,
       limits: given.limits,
       jobs: given.jobs,
-      pool,
+      ...(pool && { pool }),
       builder: `nodewarm/${version()}`,
       signal,
       onEvent: (event) => progress.event(event),

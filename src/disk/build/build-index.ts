@@ -33,8 +33,8 @@ export function encodeIndex(index: IndexDocument): Uint8Array {
 }
 
 function byTargetThenName(a: IndexImage, b: IndexImage): number {
-  const left = `${a.target.digest} ${a.names[0] ?? ""}`;
-  const right = `${b.target.digest} ${b.names[0] ?? ""}`;
+  const left = `${a.target.digest} ${a.names[0] ?? ""} ${a.manifest.digest}`;
+  const right = `${b.target.digest} ${b.names[0] ?? ""} ${b.manifest.digest}`;
   return left < right ? -1 : 1;
 }
 

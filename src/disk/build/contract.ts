@@ -24,8 +24,8 @@ export type BuildOptions = {
   /** Layers read at once, at least 1. */
   readonly jobs: number;
   /**
-   * Threads to read layers with, which the caller has started (and closes): they load while images are looked up. Without it the build
-   * starts `jobs` of its own.
+   * Threads to read layers with, which the caller has started so that they load while images are looked up. The build closes them when
+   * the layers are read. Without it the build starts `jobs` of its own.
    */
   readonly pool?: LayerPool;
   /** Recorded in the index, such as `nodewarm/0.1.0`. */

@@ -57,8 +57,9 @@ test("what a killed build left is taken over and begun anew", async (t) => {
     const file = await PartialFile.create(${JSON.stringify(target)});
     await file.write(new Uint8Array(100).fill(7), 0);
     console.log("written");
-    setInterval(() => {}, 1000);`;
+    XX
   const child = spawn(process.execPath, ["--input-type=module", "-e", code], { stdio: ["ignore", "pipe", "inherit"] });
+  t.after(() => child.kill("SIGKILL"));
   await new Promise((resolve) => child.stdout.once("data", resolve));
   await assert.rejects(PartialFile.create(target), DiskError);
   const exited = new Promise((resolve) => child.once("exit", resolve));

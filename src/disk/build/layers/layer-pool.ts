@@ -9,7 +9,7 @@ import { type FromWorker, inputAheadBytes, type LayerTask, type ToWorker } from 
 const messageBytes = 256 << 10;
 
 /** The default would let each thread keep tens of MiB of short-lived objects. */
-const maxYoungGenerationSizeMb = 6;
+const maxYoungGenerationSizeMb = 3;
 
 /** One layer while it is read: batches of contents, then the result. */
 export interface RunningLayer {
@@ -21,20 +21,20 @@ export interface RunningLayer {
   result(): LayerResult;
 }
 
-type Slot = { readonly worker: Worker; busy: boolean };
+type Slot = { readonly worker: Worker; busy: boolean; failure: unknown };
 
-/** Worker threads that read layers; each reads one at a time. */
+/** Threads that are started before there is anything to read. */
+const threadsAtOnce = 2;
+
+/** Worker threads that read layers; each reads one at a time. Those beyond the first two start when they are needed. */
 export class LayerPool {
   readonly #slots: Slot[];
+  readonly #threads: number;
   readonly #waiting: ((slot: Slot) => void)[] = [];
 
   constructor(threads: number) {
-    this.#slots = Array.from({ length: threads }, () => ({
-      worker: new Worker(new URL("./layer-worker.ts", import.meta.url), {
-        resourceLimits: { maxYoungGenerationSizeMb },
-      }),
-      busy: false,
-    }));
+    this.#threads = threads;
+    this.#slots = Array.from({ length: Math.min(threads, threadsAtOnce) }, startThread);
   }
 
   /** Begins to read a layer as soon as a thread is free, which it waits for. `onRead` gets compressed bytes so far. */
@@ -45,6 +45,7 @@ export class LayerPool {
     onRead: (bytes: number) => void,
   ): Promise<RunningLayer> {
     const slot = await this.#acquire();
+    if (slot.failure !== undefined) throw slot.failure;
     return runLayer(slot.worker, task, input, signal, onRead, () => this.#release(slot));
   }
 
@@ -53,7 +54,11 @@ export class LayerPool {
   }
 
   async #acquire(): Promise<Slot> {
-    const free = this.#slots.find(({ busy }) => !busy);
+    let free = this.#slots.find(({ busy }) => !busy);
+    if (free === undefined && this.#slots.length < this.#threads) {
+      free = startThread();
+      this.#slots.push(free);
+    }
     if (free === undefined) return new Promise((resolve) => this.#waiting.push(resolve));
     free.busy = true;
     return free;
@@ -64,6 +69,18 @@ export class LayerPool {
     if (next === undefined) slot.busy = false;
     else next(slot);
   }
+}
+
+function startThread(): Slot {
+  const worker = new Worker(new URL("./layer-worker.ts", import.meta.url), {
+    resourceLimits: { maxYoungGenerationSizeMb },
+  });
+  const slot: Slot = { worker, busy: false, failure: undefined };
+  // Without a layer nobody else listens; the next one is told.
+  worker.on("error", (error) => {
+    slot.failure = error;
+  });
+  return slot;
 }
 
 function runLayer(

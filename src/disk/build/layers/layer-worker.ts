@@ -2,6 +2,7 @@ import { parentPort } from "node:worker_threads";
 import type { ContentSink } from "../../../layers/content.ts";
 import { layerLimits } from "../../../layers/limits.ts";
 import { readLayer } from "../../../layers/read-layer.ts";
+import { YoungGarbage } from "../../../layers/young-garbage.ts";
 import { limitValues } from "../../../oci/limit.ts";
 import { BatchWriter } from "../contents/batch-writer.ts";
 import { batchBytes, batchKind } from "../contents/content-batch.ts";
@@ -12,6 +13,10 @@ import { batchesAhead, type FromWorker, type LayerTask, type ToWorker } from "./
 if (parentPort === null) throw new Error("runs only as a worker thread");
 const port = parentPort;
 
+/** Entries of a layer whose tables are worth collecting before the next one is read. */
+const largeLayerEntries = 20_000;
+
+const garbage = new YoungGarbage();
 const spareBuffers: Uint8Array<ArrayBuffer>[] = [];
 let batchesOut = 0;
 let wakeSink: (() => void) | undefined;
@@ -118,6 +123,7 @@ async function run(task: LayerTask): Promise<void> {
         ].map((array) => array.buffer as ArrayBuffer),
       ),
     ]);
+    if (tree.entryCount > largeLayerEntries) garbage.collectAll();
   } catch (error) {
     const code = error instanceof Error && "code" in error ? String(error.code) : undefined;
     post({ type: "error", code, message: error instanceof Error ? error.message : String(error) });

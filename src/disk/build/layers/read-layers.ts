@@ -8,6 +8,7 @@ import { DiskError } from "../../disk-error.ts";
 import type { BlobPlan } from "../blob-plan.ts";
 import type { ContentStore } from "../contents/content-store.ts";
 import type { BuildOptions } from "../contract.ts";
+import { returnFreedMemory } from "../freed-memory.ts";
 import type { OldDisk } from "../old-disk/old-disk.ts";
 import type { PartialFile } from "../partial-file.ts";
 import { type DistinctLayer, imageLabel, type LayerBlob } from "./distinct-layers.ts";
@@ -73,13 +74,15 @@ export async function readLayers(reading: LayerReading): Promise<ReadLayers> {
         dropped.set(`${drop.what}\n${drop.why}`, sum);
       }
       running.delete(layer.diffID);
+      returnFreedMemory();
       options.onEvent?.({ type: "layer-end", diffID: layer.diffID });
     }
     for (const layer of layers) await fetchOtherBlobs(reading, layer, signal, totals);
     return { trees, ...totals, dropped: [...dropped.values()].sort((a, b) => (a.what < b.what ? -1 : 1)) };
   } finally {
     stop.abort();
-    if (options.pool === undefined) await pool.close();
+    await pool.close();
+    returnFreedMemory(true);
   }
 }
 
