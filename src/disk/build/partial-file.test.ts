@@ -57,7 +57,8 @@ test("what a killed build left is taken over and begun anew", async (t) => {
     const file = await PartialFile.create(${JSON.stringify(target)});
     await file.write(new Uint8Array(100).fill(7), 0);
     console.log("written");
-    XX
+    // Referred to for as long as it lives: a collected handle is closed, and the lock with it.
+    setInterval(() => file, 1000);`;
   const child = spawn(process.execPath, ["--input-type=module", "-e", code], { stdio: ["ignore", "pipe", "inherit"] });
   t.after(() => child.kill("SIGKILL"));
   await new Promise((resolve) => child.stdout.once("data", resolve));
