@@ -6,7 +6,7 @@ export type Compression = "gzip" | "zstd" | "none";
 
 /** Sizes measured: larger output buffers do not make it faster, smaller ones do make it slower. */
 const outputBytes = 256 * 2 ** 10;
-const inputAheadBytes = 256 * 2 ** 10;
+const inputAheadBytes = 2 ** 20;
 const magicBytes = 8;
 
 /**
@@ -84,7 +84,7 @@ export async function* decompress(
 }
 
 // The types of node:zlib leave these out, but they reach the stream.
-const streamOptions = { writableHighWaterMark: inputAheadBytes, readableHighWaterMark: 2 * outputBytes };
+const streamOptions = { writableHighWaterMark: inputAheadBytes, readableHighWaterMark: 4 * outputBytes };
 
 async function* rejoin(start: Uint8Array, iterator: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
   try {

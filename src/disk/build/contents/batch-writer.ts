@@ -4,8 +4,8 @@ import { batchBytes, batchRecords, type ContentBatch } from "./content-batch.ts"
 /** Collects records into a batch; full ones go to `emit` with a fresh buffer from `allocate` taking their place. */
 export class BatchWriter {
   readonly #emit: (batch: ContentBatch) => void;
-  readonly #allocate: () => Uint8Array<ArrayBuffer>;
-  #data: Uint8Array<ArrayBuffer> | undefined;
+  readonly #allocate: () => Uint8Array;
+  #data: Uint8Array | undefined;
   #used = 0;
   #count = 0;
   #kinds = new Uint8Array(batchRecords);
@@ -13,7 +13,7 @@ export class BatchWriter {
   #digests = new Uint8Array(32 * batchRecords);
   #offsets = new Uint32Array(batchRecords);
 
-  constructor(emit: (batch: ContentBatch) => void, allocate: () => Uint8Array<ArrayBuffer>) {
+  constructor(emit: (batch: ContentBatch) => void, allocate: () => Uint8Array) {
     this.#emit = emit;
     this.#allocate = allocate;
   }

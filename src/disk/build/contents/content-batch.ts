@@ -8,7 +8,7 @@ export type ContentBatch = {
   readonly sizes: Float64Array;
   readonly digests: Uint8Array;
   readonly offsets: Uint32Array;
-  readonly data: Uint8Array<ArrayBuffer>;
+  readonly data: Uint8Array;
 };
 
 export const batchKind = {

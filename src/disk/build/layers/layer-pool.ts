@@ -170,7 +170,7 @@ function runLayer(
       if (batch === undefined && failure !== undefined) throw failure;
       return batch;
     },
-    taken: ({ data }) => post({ type: "taken", data }, [data.buffer]),
+    taken: ({ data }) => post({ type: "taken", data }),
     result: () => {
       if (result === undefined) throw new Error("the layer has not ended");
       return result;

@@ -17,7 +17,7 @@ const port = parentPort;
 const largeLayerEntries = 20_000;
 
 const garbage = new YoungGarbage();
-const spareBuffers: Uint8Array<ArrayBuffer>[] = [];
+const spareBuffers: Uint8Array[] = [];
 let batchesOut = 0;
 let wakeSink: (() => void) | undefined;
 
@@ -68,9 +68,10 @@ function batchingSink(): { readonly sink: ContentSink; readonly flush: () => voi
   const writer = new BatchWriter(
     (batch) => {
       batchesOut++;
-      post({ type: "batch", batch }, [batch.data.buffer]);
+      post({ type: "batch", batch });
     },
-    () => spareBuffers.pop() ?? new Uint8Array(batchBytes),
+    // Shared: moving an unshared buffer to another thread and back costs as much as filling it.
+    () => spareBuffers.pop() ?? new Uint8Array(new SharedArrayBuffer(batchBytes)),
   );
   const sink: ContentSink = {
     small: (digest, data) => writer.add(batchKind.small, data.length, digest, data),
