@@ -10,6 +10,7 @@ import { imageOfLayout } from "../../../test/support/layout-image.ts";
 import { tar as archive, directory, file, opaque, symbolicLink, whiteout } from "../../../test/support/tar-maker.ts";
 import { type Scope, temporaryDirectory } from "../../../test/support/temporary.ts";
 import { MemorySource } from "../../filesystem/byte-source.ts";
+import type { ResolvedImage } from "../../oci/resolved-image.ts";
 import { DiskReader } from "../reader/disk-reader.ts";
 import { verifyDisk } from "../verify/verify-disk.ts";
 import type { BuildOptions, BuildReport } from "./contract.ts";
@@ -258,6 +259,26 @@ test("when one layer fails, the sources of those that wait for their turn are cl
   );
   await setTimeout(100);
   assert.deepEqual([...open], []);
+});
+
+test("a layer that fails ends the build before the layers ahead of it are read", async () => {
+  await using scope = new AsyncDisposableStack();
+  const folder = await temporaryDirectory(scope);
+  const layout = join(folder, "layout");
+  const made = await makeImage(layout, { layers: [{ tar: base }, { tar: other }] });
+  const [first, second] = [...made.layers].sort((a, b) => (a.diffID < b.diffID ? -1 : 1));
+  const image = await imageOfLayout(layout, made.manifest, ["example.com/test/image:0"]);
+  const failing: ResolvedImage = {
+    ...image,
+    openLayer: async function* (index) {
+      if (image.layers[index].diffID === second.diffID) throw new Error("the registry has lost it");
+      // The layer whose turn it is never comes.
+      await new Promise(() => {});
+      yield new Uint8Array(0);
+    },
+  };
+  assert.notEqual(first.diffID, second.diffID);
+  await assert.rejects(buildTestDisk(folder, layout, [], { images: [failing] }), /the registry has lost it/);
 });
 
 test("an aborted build rejects with the reason and leaves nothing", async () => {

@@ -19,6 +19,8 @@ export interface RunningLayer {
   taken(batch: ContentBatch): void;
   /** After the last batch. */
   result(): LayerResult;
+  /** Rejects when the layer fails, which may be long before its batches are asked for. */
+  readonly ended: Promise<void>;
 }
 
 type Slot = { readonly worker: Worker; busy: boolean; failure: unknown };
@@ -99,6 +101,9 @@ function runLayer(
   let inputAhead = 0;
   let wakeFeed: (() => void) | undefined;
   const post = (message: ToWorker, transfer: ArrayBuffer[] = []): void => worker.postMessage(message, transfer);
+  const ending = Promise.withResolvers<void>();
+  // Not every caller waits for it.
+  ending.promise.catch(() => {});
 
   const end = (error?: unknown): void => {
     if (hasEnded) return;
@@ -109,7 +114,10 @@ function runLayer(
     signal.removeEventListener("abort", stop);
     wake?.();
     wakeFeed?.();
-    if (error === undefined) release();
+    if (error === undefined) {
+      release();
+      ending.resolve();
+    } else ending.reject(error);
   };
   // Also what waits for the worker, which may be waiting for its turn, must let go of its input.
   const stop = (): void => end(signal.reason);
@@ -161,6 +169,7 @@ function runLayer(
   feed().catch(end);
 
   return {
+    ended: ending.promise,
     nextBatch: async () => {
       while (batches.length === 0 && !hasEnded)
         await new Promise<void>((resolve) => {

@@ -4,6 +4,7 @@ import { LayerError } from "../../../layers/layer-error.ts";
 import type { LayerTree } from "../../../layers/layer-tree.ts";
 import { fileType, noContent } from "../../../layers/layer-tree.ts";
 import type { Digest } from "../../../oci/descriptor.ts";
+import { OciError } from "../../../oci/oci-error.ts";
 import { DiskError } from "../../disk-error.ts";
 import type { BlobPlan } from "../blob-plan.ts";
 import type { ContentStore } from "../contents/content-store.ts";
@@ -53,7 +54,12 @@ export async function readLayers(reading: LayerReading): Promise<ReadLayers> {
   try {
     // Begun in order, so that the layer whose turn it is always has a thread.
     const running = new Map(fresh.map((layer) => [layer.diffID, startLayer(reading, pool, layer, signal, totals)]));
-    for (const started of running.values()) started.catch(() => {});
+    // A layer that fails ends the build at once, not when its turn comes.
+    for (const layer of fresh)
+      void running
+        .get(layer.diffID)
+        ?.then(({ ended }) => ended)
+        .catch((error: unknown) => stop.abort(inLayer(error, layer)));
     for (const layer of layers) {
       const started = running.get(layer.diffID);
       const result =
@@ -137,7 +143,7 @@ async function takeLayer(
       running.taken(batch);
     }
   } catch (error) {
-    throw inLayer(error, layer);
+    throw signal.aborted ? signal.reason : inLayer(error, layer);
   }
   const { tree, deadContents, dropped } = running.result();
   numberContents(tree, await contents.endLayer(deadContents));
@@ -187,13 +193,11 @@ function fileBytes(tree: LayerTree, contents: ContentStore): number {
 
 /** Names image and layer in what went wrong. */
 function inLayer(error: unknown, { diffID, blobs }: DistinctLayer): unknown {
-  if (!(error instanceof LayerError)) return error;
   const { descriptor, image } = blobs[0];
-  return new LayerError(
-    error.code,
-    `image ${imageLabel(image)}, layer ${descriptor.digest} (diffID ${diffID}): ${error.message}`,
-    { cause: error },
-  );
+  const where = `image ${imageLabel(image)}, layer ${descriptor.digest} (diffID ${diffID})`;
+  if (error instanceof LayerError) return new LayerError(error.code, `${where}: ${error.message}`, { cause: error });
+  if (error instanceof OciError) return new OciError(error.code, `${where}: ${error.message}`, { cause: error });
+  return error;
 }
 
 /** Passes a layer's compressed bytes on; with a plan they are stored on the disk as well, but never beyond their place. */
