@@ -83,8 +83,15 @@ export async function* decompress(
   }
 }
 
+/** Pieces of output that may wait. They are handed on one by one: by bytes, all that wait would be copied into one. */
+const outputAhead = 3;
+
 // The types of node:zlib leave these out, but they reach the stream.
-const streamOptions = { writableHighWaterMark: inputAheadBytes, readableHighWaterMark: 4 * outputBytes };
+const streamOptions = {
+  writableHighWaterMark: inputAheadBytes,
+  readableObjectMode: true,
+  readableHighWaterMark: outputAhead,
+};
 
 async function* rejoin(start: Uint8Array, iterator: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
   try {
