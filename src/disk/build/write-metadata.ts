@@ -1,4 +1,4 @@
-import { blockBytes, featureIncompat, superblock } from "../../filesystem/erofs/constants.ts";
+import { blockBytes, featureIncompat, maximumBlocks, superblock } from "../../filesystem/erofs/constants.ts";
 import { createMetadataArea, type MetadataArea } from "../../filesystem/erofs/writer/metadata-area.ts";
 import { placeSkeleton, type SkeletonFile } from "../../filesystem/erofs/writer/skeleton.ts";
 import { encodeSuperblock } from "../../filesystem/erofs/writer/superblock.ts";
@@ -20,9 +20,6 @@ import { writeTrees } from "./write-trees.ts";
 
 /** An image ends at a multiple of this many blocks: 1 MiB. */
 const endBlocks = 256;
-
-/** The format holds 2^32 - 2 blocks. */
-const maximumBlocks = 0xffff_fffe;
 
 /** What lies on the disk before its metadata. */
 export type DiskData = { readonly plan: BlobPlan; readonly contents: ContentStore; readonly read: ReadLayers };

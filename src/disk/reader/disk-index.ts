@@ -4,7 +4,7 @@ import { causeText, printable } from "../../oci/oci-error.ts";
 import { DiskError } from "../disk-error.ts";
 
 /** The major version of the disk format that is read. */
-export const supportedMajor = 1;
+const supportedMajor = 1;
 
 const hexDigits = z.string().regex(/^[0-9a-f]{64}$/, "64 hex digits are needed");
 const digest = z.custom<Digest>(

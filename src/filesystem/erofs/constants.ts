@@ -4,6 +4,8 @@
  */
 export const blockBytes = 4096;
 export const blockBits = 12;
+/** Block numbers have 32 bits, and all ones stands for a hole. */
+export const maximumBlocks = 0xffff_fffe;
 
 export const superblock = {
   /** Byte offset of the superblock in the image. */

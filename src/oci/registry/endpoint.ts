@@ -55,7 +55,7 @@ export function defaultEndpoints(host: string, plainHttp: readonly string[], has
 }
 
 /** `host` may have a port. */
-export function isLoopback(host: string): boolean {
+function isLoopback(host: string): boolean {
   const name = host.replace(/:\d+$/, "");
   return name === "localhost" || name === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(name);
 }

@@ -1,4 +1,4 @@
-import { blockBytes, chunkFormat } from "../../../filesystem/erofs/constants.ts";
+import { blockBytes, chunkFormat, maximumBlocks } from "../../../filesystem/erofs/constants.ts";
 import type { ContentPlaces } from "../../../filesystem/erofs/writer/leaf-inodes.ts";
 import { chunkBytes, holeDigest } from "../../../layers/content.ts";
 import { ContentTable } from "../../../layers/content-table.ts";
@@ -8,9 +8,6 @@ import { batchKind, type ContentBatch } from "./content-batch.ts";
 import { GrowableUint32 } from "./growable.ts";
 import { type LargeContent, LargeContentMatcher } from "./large-content.ts";
 import { moveBytes } from "./move-bytes.ts";
-
-/** The format holds 2^32 - 2 blocks. */
-const maximumBlocks = 0xffff_fffe;
 
 type Run = { offset: number; bytes: number; position: number };
 
@@ -217,6 +214,7 @@ export class ContentStore implements ContentPlaces {
     const renumbered = new Map<number, number>();
     for (let content = first; content < this.#table.length; content++) {
       const large = this.#large.get(content);
+      const blocks = this.blockCount(content);
       if (large !== undefined) this.#matcher.remove(content);
       if (isGone.has(content)) continue;
       renumbered.set(content, first + kept.length);
@@ -224,10 +222,7 @@ export class ContentStore implements ContentPlaces {
         digest: this.digest(content).slice(),
         sizeBytes: this.sizeBytes(content),
         block: this.firstBlock(content),
-        blocks:
-          large === undefined
-            ? Math.ceil(this.sizeBytes(content) / blockBytes)
-            : storedBlocks(this.sizeBytes(content), large.digests),
+        blocks,
         large,
       });
     }
@@ -260,7 +255,7 @@ export function isHole(digests: Uint8Array, chunk: number): boolean {
 }
 
 /** Blocks of the chunks that are no holes; only the last chunk may be short. */
-export function storedBlocks(sizeBytes: number, digests: Uint8Array): number {
+function storedBlocks(sizeBytes: number, digests: Uint8Array): number {
   let blocks = 0;
   for (let chunk = 0; chunk < digests.length / 32; chunk++)
     if (!isHole(digests, chunk)) blocks += Math.ceil(Math.min(chunkBytes, sizeBytes - chunk * chunkBytes) / blockBytes);
