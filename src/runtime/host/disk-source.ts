@@ -1,0 +1,44 @@
+import { stat } from "node:fs/promises";
+import { DiskReader } from "../../disk/reader/disk-reader.ts";
+import { blockBytes } from "../../filesystem/erofs/constants.ts";
+import { type DeviceNumber, decodeDeviceNumber } from "./device-number.ts";
+
+/** Where the bytes of a disk lie, and which disk they are. */
+export type DiskSource = {
+  readonly path: string;
+  readonly kind: "file" | "block-device";
+  /** Of the block device; undefined for a file. */
+  readonly device: DeviceNumber | undefined;
+  /** Of the image, which may be shorter than its file or device: a multiple of 4096. */
+  readonly sizeBytes: number;
+  /** 64 hex digits. */
+  readonly id: string;
+  readonly line: string;
+  readonly sequence: number;
+};
+
+/**
+ * Opens the disk in a file or block device without mounting it; the caller closes `disk`. Superblock, index and the id over
+ * `/nodewarm.files` are checked. Throws `DiskError`, `ErofsError`, or what `open(2)` gives.
+ */
+export async function openDiskSource(path: string): Promise<{ disk: DiskReader; source: DiskSource }> {
+  const disk = await DiskReader.openPath(path);
+  try {
+    const stats = await stat(path);
+    const isDevice = stats.isBlockDevice();
+    const { id, line, sequence } = disk.index;
+    const sizeBytes = disk.image.superblock.blockCount * blockBytes;
+    const device = isDevice ? decodeDeviceNumber(stats.rdev) : undefined;
+    return { disk, source: { path, kind: isDevice ? "block-device" : "file", device, sizeBytes, id, line, sequence } };
+  } catch (error) {
+    await disk.close();
+    throw error;
+  }
+}
+
+/** As `openDiskSource`, for whoever wants to know only which disk it is. */
+export async function readDiskSource(path: string): Promise<DiskSource> {
+  const { disk, source } = await openDiskSource(path);
+  await disk.close();
+  return source;
+}
