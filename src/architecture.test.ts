@@ -49,6 +49,11 @@ function packageOf(path: string): string {
   return path.split("/")[1] ?? "";
 }
 
+/** The package that a module is part of: `zod/v4` is part of `zod`, `@scope/name/part` of `@scope/name`. */
+function dependencyOf(module: string): string {
+  return module.split("/", module.startsWith("@") ? 2 : 1).join("/");
+}
+
 const isTest = (path: string): boolean => path.endsWith(".test.ts");
 
 test("packages import only those below them", async () => {
@@ -73,7 +78,7 @@ test("imports of programs name declared dependencies or Node's own modules, with
   for (const { path, text } of await sourceFiles("src/**/*.ts")) {
     if (isTest(path)) continue;
     for (const { from } of importsOf(text)) {
-      if (from.startsWith(".") || declared.has(from.split("/")[0] ?? "")) continue;
+      if (from.startsWith(".") || declared.has(dependencyOf(from))) continue;
       if (!from.startsWith("node:") || !builtinModules.includes(from.slice("node:".length))) {
         wrong.push(`${path} imports ${from}`);
       }

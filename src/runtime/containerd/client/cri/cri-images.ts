@@ -1,0 +1,64 @@
+import type { Channel } from "../channel.ts";
+import type { CallOptions } from "../grpc-call.ts";
+import { type Decoded, nested, nestedList, string } from "../message.ts";
+import { imageMessage, imageSpec, sandboxConfig } from "./cri-messages.ts";
+
+const service = "runtime.v1.ImageService";
+
+const status = {
+  name: `${service}/ImageStatus`,
+  request: { image: nested(1, imageSpec) },
+  response: { image: nested(1, imageMessage) },
+};
+const list = { name: `${service}/ListImages`, request: {}, response: { images: nestedList(1, imageMessage) } };
+const pull = {
+  name: `${service}/PullImage`,
+  request: { image: nested(1, imageSpec), sandboxConfig: nested(3, sandboxConfig) },
+  response: { imageRef: string(1) },
+};
+const remove = { name: `${service}/RemoveImage`, request: { image: nested(1, imageSpec) }, response: {} };
+
+/** An image as kubelet sees it. */
+export type CriImage = {
+  /** Digest of its config. */
+  readonly id: string;
+  readonly repoTags: readonly string[];
+  readonly repoDigests: readonly string[];
+  /** Compressed. */
+  readonly sizeBytes: number;
+  /** Kept from kubelet's garbage collection. */
+  readonly isPinned: boolean;
+};
+
+/** `runtime.v1.ImageService`. */
+export type CriImageService = {
+  /** `undefined` when there is no such image; `image` is a reference or an id. */
+  status(image: string, options?: CallOptions): Promise<CriImage | undefined>;
+  list(options?: CallOptions): Promise<CriImage[]>;
+  /** As kubelet does it; the reference of what was pulled. May take long: default limit 15 minutes. */
+  pull(image: string, options?: CallOptions): Promise<string>;
+  /** All its names; an image that is not there is no error. */
+  remove(image: string, options?: CallOptions): Promise<void>;
+};
+
+export function criImageService(channel: Channel): CriImageService {
+  return {
+    async status(image, options) {
+      const answer = await channel.call(status, { image: { image } }, options);
+      return answer.image === undefined ? undefined : imageOf(answer.image);
+    },
+    async list(options) {
+      return (await channel.call(list, {}, options)).images.map(imageOf);
+    },
+    async pull(image, options) {
+      return (await channel.call(pull, { image: { image } }, { timeoutMs: 15 * 60_000, ...options })).imageRef;
+    },
+    async remove(image, options) {
+      await channel.call(remove, { image: { image } }, options);
+    },
+  };
+}
+
+function imageOf({ id, repoTags, repoDigests, size, pinned }: Decoded<typeof imageMessage>): CriImage {
+  return { id, repoTags, repoDigests, sizeBytes: size, isPinned: pinned };
+}
