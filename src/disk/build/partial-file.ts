@@ -11,6 +11,16 @@ const lockNonBlocking = 4;
 /** Data is sent to the disk in the background whenever this much has been written, so that the end need not wait for all of it. */
 const flushBytes = 128 << 20;
 
+/** Writes to the file by itself, once the file has been lent to it. */
+export interface LentWriter {
+  /** Writes to this descriptor until `stop`. */
+  start(descriptor: number): void;
+  /** Resolves when everything that overlaps a range is written; without one, when everything is. Throws what went wrong. */
+  settle(position?: number, bytes?: number): Promise<void>;
+  /** Resolves when nothing more will be written. May be called twice. */
+  stop(): Promise<void>;
+}
+
 /**
  * The file in which a disk grows: `.<name>.nodewarm-partial` beside the path it will have, locked (`flock`) while in use. An
  * unlocked one is left over from a build that was killed and is begun anew.
@@ -21,6 +31,7 @@ export class PartialFile implements RandomAccessOutput {
   readonly #target: string;
   #sinceFlush = 0;
   #flushing: Promise<void> | undefined;
+  #writer: LentWriter | undefined;
 
   private constructor(handle: FileHandle, path: string, target: string) {
     this.#handle = handle;
@@ -53,6 +64,12 @@ export class PartialFile implements RandomAccessOutput {
     }
   }
 
+  /** Lets `writer` write too, until the file is committed or discarded; reads wait for what it has to write there. */
+  lend(writer: LentWriter): void {
+    this.#writer = writer;
+    writer.start(this.#handle.fd);
+  }
+
   async write(bytes: Uint8Array, position: number): Promise<void> {
     for (let done = 0; done < bytes.length; ) {
       const { bytesWritten } = await this.#handle.write(bytes, done, bytes.length - done, position + done);
@@ -70,6 +87,7 @@ export class PartialFile implements RandomAccessOutput {
   }
 
   async read(bytes: Uint8Array, position: number): Promise<void> {
+    await this.#writer?.settle(position, bytes.length);
     let done = 0;
     while (done < bytes.length) {
       const { bytesRead } = await this.#handle.read(bytes, done, bytes.length - done, position + done);
@@ -85,6 +103,8 @@ export class PartialFile implements RandomAccessOutput {
 
   /** Makes the file durable and gives it its name. */
   async commit(): Promise<void> {
+    await this.#writer?.settle();
+    await this.#writer?.stop();
     await this.#flushing;
     await this.#handle.sync();
     await rename(this.#path, this.#target);
@@ -99,6 +119,7 @@ export class PartialFile implements RandomAccessOutput {
 
   /** Removes the file. */
   async discard(): Promise<void> {
+    await this.#writer?.stop();
     await this.#flushing?.catch(() => {});
     await unlink(this.#path).catch(() => {});
     await this.#handle.close().catch(() => {});

@@ -1,86 +1,194 @@
-import { hash } from "node:crypto";
+import { availableParallelism } from "node:os";
+import { Worker } from "node:worker_threads";
 import { blockBytes } from "../../../filesystem/erofs/constants.ts";
 import { DiskError } from "../../disk-error.ts";
-import type { DiskReader } from "../../reader/disk-reader.ts";
-import type { PartialFile } from "../partial-file.ts";
+import type { LentWriter } from "../partial-file.ts";
+import type { CopyBatch, CopyFiles, FromCopyWorker } from "./copy-protocol.ts";
 
-/** Bytes that are read, compared and written at once. */
-const runBytes = 4 << 20;
+const batchPieces = 256;
+const batchBlocks = (4 << 20) / blockBytes;
 
-/** Runs under way: one is read and one written while one is hashed. */
-const runsAhead = 3;
+/** Pieces that may wait to be copied, 44 bytes each: planning runs ahead, so that its thread and the copying ones are all busy. */
+const piecesAhead = 64 << 10;
 
-type Piece = { readonly offset: number; readonly bytes: number; readonly digest: Uint8Array };
+/** More would only wait for memory and storage. */
+const mostThreads = 2;
 
-type Run = { readonly from: number; readonly to: number; blocks: number; readonly pieces: Piece[] };
+const maxYoungGenerationSizeMb = 3;
 
-/** Copies blocks of an older disk into the new one. Every piece is compared with its digest before it is written. */
-export class BlockCopier {
-  readonly #disk: DiskReader;
-  readonly #file: PartialFile;
-  readonly #buffers: Uint8Array[] = [];
-  readonly #running = new Set<Promise<void>>();
-  #run: Run | undefined;
-  #failure: unknown;
+/** `sent` has the sizes of the batches that it has not answered. */
+type Thread = {
+  readonly worker: Worker;
+  readonly sent: { readonly pieces: number; readonly blocks: number }[];
+  blocks: number;
+};
 
-  constructor(disk: DiskReader, file: PartialFile) {
-    this.#disk = disk;
-    this.#file = file;
+/**
+ * Copies blocks of an older disk into the new one, in threads. Every piece is compared with its digest before it is written. Ends with
+ * `stop`.
+ */
+export class BlockCopier implements LentWriter {
+  readonly #path: string;
+  readonly #signal: AbortSignal;
+  #threads: Thread[] = [];
+  readonly #batch = new BatchBuilder();
+  #outstanding = 0;
+  #first = Number.POSITIVE_INFINITY;
+  #end = 0;
+  #failure: { readonly error: unknown } | undefined;
+  #waiting: (() => void)[] = [];
+
+  /** When `signal` aborts, copying stops at once and what waits for it throws the reason. */
+  constructor(path: string, signal: AbortSignal) {
+    this.#path = path;
+    this.#signal = signal;
+    signal.addEventListener("abort", this.#abort);
+  }
+
+  /** Starts the threads, which write to the descriptor `output` until `stop`. */
+  start(output: number): void {
+    const count = Math.min(mostThreads, availableParallelism());
+    const workerData: CopyFiles = { path: this.#path, output };
+    this.#threads = Array.from({ length: count }, () => this.#startThread(workerData));
   }
 
   /**
    * Copies `bytes` ≤ 1 MiB with this digest from block `from` of the older disk to block `to` of the new one; what follows in the last
-   * block becomes zeros. Throws what went wrong with earlier ones.
+   * block becomes zeros. Wait for what it returns before the next one. Throws what went wrong with earlier ones.
    */
-  async add(from: number, to: number, bytes: number, digest: Uint8Array): Promise<void> {
-    const blocks = Math.ceil(bytes / blockBytes);
-    const run = this.#run;
-    const goesOn =
-      run !== undefined &&
-      run.from + run.blocks === from &&
-      run.to + run.blocks === to &&
-      (run.blocks + blocks) * blockBytes <= runBytes;
-    if (!goesOn) await this.#start();
-    this.#run ??= { from, to, blocks: 0, pieces: [] };
-    this.#run.pieces.push({ offset: this.#run.blocks * blockBytes, bytes, digest });
-    this.#run.blocks += blocks;
+  add(from: number, to: number, bytes: number, digest: Uint8Array): Promise<void> | undefined {
+    const end = to + Math.ceil(bytes / blockBytes);
+    this.#first = Math.min(this.#first, to);
+    this.#end = Math.max(this.#end, end);
+    this.#batch.add(from, to, bytes, digest, end - to);
+    if (this.#batch.isFull) this.#send();
+    if (this.#failure !== undefined) throw this.#failure.error;
+    return this.#outstanding > piecesAhead ? this.#until(() => this.#outstanding <= piecesAhead) : undefined;
   }
 
-  /** Resolves when everything is written; throws `DiskError` `corrupt` where the older disk is not what its digests say. */
-  async finish(): Promise<void> {
-    await this.#start();
-    await Promise.all(this.#running);
-    if (this.#failure !== undefined) throw this.#failure;
+  /** Sends what has been added on its way, however little. */
+  flush(): void {
+    if (this.#batch.count > 0) this.#send();
   }
 
-  async #start(): Promise<void> {
-    const run = this.#run;
-    this.#run = undefined;
-    if (this.#failure !== undefined) throw this.#failure;
-    if (run === undefined) return;
-    while (this.#running.size >= runsAhead) await Promise.race(this.#running);
-    const copying = this.#copy(run)
-      .catch((error: unknown) => {
-        this.#failure ??= error;
-      })
-      .finally(() => this.#running.delete(copying));
-    this.#running.add(copying);
+  /**
+   * Resolves when everything that overlaps a range of the new disk is written. Throws what went wrong, `DiskError` `corrupt` where the
+   * older disk is not what its digests say.
+   */
+  async settle(position = 0, bytes = Number.POSITIVE_INFINITY): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure.error;
+    if (position >= this.#end * blockBytes || position + bytes <= this.#first * blockBytes) return;
+    this.flush();
+    await this.#until(() => this.#outstanding === 0);
+    this.#first = Number.POSITIVE_INFINITY;
+    this.#end = 0;
   }
 
-  async #copy({ from, to, blocks, pieces }: Run): Promise<void> {
-    const buffer = this.#buffers.pop() ?? new Uint8Array(runBytes);
-    const data = buffer.subarray(0, blocks * blockBytes);
-    await this.#disk.readBlocks(from, data);
-    for (const { offset, bytes, digest } of pieces) {
-      const end = offset + bytes;
-      if (!hash("sha256", data.subarray(offset, end), "buffer").equals(digest))
-        throw new DiskError(
-          "corrupt",
-          `${this.#disk.source.name}: the content at block ${from + offset / blockBytes} is not what its digest says; build without --from`,
+  /** Resolves when nothing more will be written. May be called twice. */
+  async stop(): Promise<void> {
+    this.#signal.removeEventListener("abort", this.#abort);
+    this.#fail(new Error("copying has been stopped"));
+    await Promise.all(this.#threads.map(({ worker }) => worker.terminate()));
+  }
+
+  #startThread(workerData: CopyFiles): Thread {
+    const worker = new Worker(new URL("./copy-worker.ts", import.meta.url), {
+      workerData,
+      resourceLimits: { maxYoungGenerationSizeMb },
+    });
+    const thread: Thread = { worker, sent: [], blocks: 0 };
+    worker.on("message", (message: FromCopyWorker) => this.#take(thread, message));
+    worker.on("error", (error) => this.#fail(error));
+    return thread;
+  }
+
+  #send(): void {
+    const { count, blocks } = this.#batch;
+    const batch = this.#batch.take();
+    if (this.#failure !== undefined) return;
+    this.#outstanding += count;
+    const thread = this.#threads.reduce((least, other) => (other.blocks < least.blocks ? other : least));
+    thread.sent.push({ pieces: count, blocks });
+    thread.blocks += blocks;
+    thread.worker.postMessage(batch, [batch.places.buffer, batch.digests.buffer]);
+  }
+
+  #take(thread: Thread, message: FromCopyWorker): void {
+    switch (message.type) {
+      case "copied": {
+        const batch = thread.sent.shift();
+        if (batch === undefined) return;
+        this.#outstanding -= batch.pieces;
+        thread.blocks -= batch.blocks;
+        this.#wake();
+        return;
+      }
+      case "corrupt":
+        this.#fail(
+          new DiskError(
+            "corrupt",
+            `${this.#path}: the content at block ${message.block} is not what its digest says; build without --from`,
+          ),
         );
-      data.fill(0, end, Math.ceil(end / blockBytes) * blockBytes);
+        return;
+      case "error": {
+        const { code, syscall } = message;
+        this.#fail(Object.assign(new Error(message.message), { code, syscall }));
+        return;
+      }
     }
-    await this.#file.write(data, to * blockBytes);
-    this.#buffers.push(buffer);
+  }
+
+  readonly #abort = (): void => {
+    this.#fail(this.#signal.reason);
+    for (const { worker } of this.#threads) void worker.terminate();
+  };
+
+  #fail(error: unknown): void {
+    this.#failure ??= { error };
+    this.#wake();
+  }
+
+  #wake(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const wake of waiting) wake();
+  }
+
+  async #until(isSo: () => boolean): Promise<void> {
+    while (this.#failure === undefined && !isSo())
+      await new Promise<void>((resolve) => {
+        this.#waiting.push(resolve);
+      });
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+}
+
+class BatchBuilder {
+  readonly #places = new Uint32Array(3 * batchPieces);
+  readonly #digests = new Uint8Array(32 * batchPieces);
+  blocks = 0;
+  count = 0;
+
+  get isFull(): boolean {
+    return this.count === batchPieces || this.blocks >= batchBlocks;
+  }
+
+  add(from: number, to: number, bytes: number, digest: Uint8Array, blocks: number): void {
+    const at = 3 * this.count;
+    this.#places[at] = from;
+    this.#places[at + 1] = to;
+    this.#places[at + 2] = bytes;
+    this.#digests.set(digest, 32 * this.count);
+    this.blocks += blocks;
+    this.count++;
+  }
+
+  /** What was added, in buffers of its own; begins anew. */
+  take(): CopyBatch {
+    const { count } = this;
+    this.count = 0;
+    this.blocks = 0;
+    return { count, places: this.#places.slice(0, 3 * count), digests: this.#digests.slice(0, 32 * count) };
   }
 }

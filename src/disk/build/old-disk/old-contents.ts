@@ -3,37 +3,34 @@ import { blockBytes } from "../../../filesystem/erofs/constants.ts";
 import { chunkBytes } from "../../../layers/content.ts";
 import type { DiskReader } from "../../reader/disk-reader.ts";
 import type { ContentStore } from "../contents/content-store.ts";
-import type { PartialFile } from "../partial-file.ts";
-import { BlockCopier } from "./block-copier.ts";
+import type { BlockCopier } from "./block-copier.ts";
 
 /**
- * Gives a layer's contents (numbers of the older disk, in the layer's order) to `contents`; those that it lacks are copied and compared
- * with their digests. Throws `DiskError` `corrupt`.
+ * Gives a layer's contents (numbers of the older disk, in the layer's order) to `contents`; `copier` gets those that it lacks. Throws
+ * what went wrong with earlier ones.
  */
 export async function storeOldContents(
   disk: DiskReader,
   wanted: Uint32Array,
   contents: ContentStore,
-  file: PartialFile,
+  copier: BlockCopier,
   signal: AbortSignal,
 ): Promise<void> {
   const { files } = disk;
-  const copier = new BlockCopier(disk, file);
-  try {
-    for (const content of wanted) {
-      signal.throwIfAborted();
-      const sizeBytes = files.sizeBytes(content);
-      const isLarge = files.isLarge(content);
-      const chunkDigests = isLarge ? files.chunkDigests(content) : undefined;
-      const key = chunkDigests === undefined ? files.smallDigest(content) : hash("sha256", chunkDigests, "buffer");
-      const block = contents.place(key, sizeBytes, chunkDigests);
-      if (block === undefined) continue;
-      if (isLarge) await copyChunks(disk, content, block, copier);
-      else await copier.add(files.firstBlock(content), block, sizeBytes, key);
-    }
-  } finally {
-    await copier.finish();
+  for (const content of wanted) {
+    signal.throwIfAborted();
+    const sizeBytes = files.sizeBytes(content);
+    const isLarge = files.isLarge(content);
+    const chunkDigests = isLarge ? files.chunkDigests(content) : undefined;
+    const key = chunkDigests === undefined ? files.smallDigest(content) : hash("sha256", chunkDigests, "buffer");
+    const block = contents.place(key, sizeBytes, chunkDigests);
+    if (block === undefined) continue;
+    const waits = isLarge
+      ? copyChunks(disk, content, block, copier)
+      : copier.add(files.firstBlock(content), block, sizeBytes, key);
+    if (waits !== undefined) await waits;
   }
+  copier.flush();
 }
 
 async function copyChunks(disk: DiskReader, content: number, block: number, copier: BlockCopier): Promise<void> {

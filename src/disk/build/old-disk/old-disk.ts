@@ -11,6 +11,7 @@ import { readLayerTree } from "../../reader/layer-tree-reader.ts";
 import type { ContentStore } from "../contents/content-store.ts";
 import type { DistinctLayer } from "../layers/distinct-layers.ts";
 import type { PartialFile } from "../partial-file.ts";
+import { BlockCopier } from "./block-copier.ts";
 import { storeOldContents } from "./old-contents.ts";
 import { withImpliedDirectories } from "./restore-implied.ts";
 
@@ -22,21 +23,24 @@ type IndexLayer = DiskIndex["images"][number]["layers"][number];
  */
 export class OldDisk {
   readonly #disk: DiskReader;
+  readonly #signal: AbortSignal;
+  #copier: BlockCopier | undefined;
   readonly #layers: ReadonlyMap<string, IndexLayer>;
 
-  private constructor(disk: DiskReader) {
+  private constructor(disk: DiskReader, signal: AbortSignal) {
     this.#disk = disk;
+    this.#signal = signal;
     this.#layers = new Map(
       disk.index.images.flatMap(({ layers }) => layers.map((layer): [string, IndexLayer] => [layer.diffID, layer])),
     );
   }
 
-  /** Throws `DiskError` or `ErofsError` when `path` is no disk, has an unknown format version, or is damaged. */
+  /** `signal` holds for all that follows. Throws `DiskError` or `ErofsError` when `path` is no disk, has an unknown format version, or is damaged. */
   static async open(path: string, signal: AbortSignal): Promise<OldDisk> {
     const disk = await DiskReader.openPath(path);
     try {
       await checkMetadata(disk, signal);
-      return new OldDisk(disk);
+      return new OldDisk(disk, signal);
     } catch (error) {
       await disk.close();
       throw error;
@@ -51,15 +55,24 @@ export class OldDisk {
 
   /**
    * The tree of a layer that the disk has, as the layer's tar gives it. Stores those of its contents that `contents` lacks; payloads
-   * of its files number the contents in the layer's order.
+   * of its files number the contents in the layer's order. The bytes are copied meanwhile and later: what is wrong with them the next
+   * call says, or `file` when it is read or committed.
    */
   async readLayer(diffID: Digest, contents: ContentStore, file: PartialFile, signal: AbortSignal): Promise<LayerTree> {
     const layer = this.#layers.get(diffID);
     if (layer === undefined) throw new Error(`layer ${diffID} is not on the older disk`);
     const stored = await readLayerTree(this.#disk, layer.tree, { signal });
-    await storeOldContents(this.#disk, stored.contents, contents, file, signal);
+    await storeOldContents(this.#disk, stored.contents, contents, this.#copierTo(file), signal);
     const tree = withImpliedDirectories(stored.tree, layer.impliedDirectories ?? []);
     return layer.whiteouts === undefined ? tree : { ...tree, whiteouts: layer.whiteouts };
+  }
+
+  #copierTo(file: PartialFile): BlockCopier {
+    if (this.#copier === undefined) {
+      this.#copier = new BlockCopier(this.#disk.source.name, this.#signal);
+      file.lend(this.#copier);
+    }
+    return this.#copier;
   }
 
   /** Copies a blob to `position` of `file`; false when the disk lacks it, or has other bytes. */

@@ -1,0 +1,28 @@
+/** What a thread copies from and to. */
+export type CopyFiles = {
+  /** The older disk. Each thread opens it for itself, so that each has its own readahead. */
+  readonly path: string;
+  /** Descriptor of the new disk's file. */
+  readonly output: number;
+};
+
+/** Contents, or chunks of them, that lie one after the other or apart. */
+export type CopyBatch = {
+  readonly count: number;
+  /** Of each: first block on the older disk, first block on the new one, bytes (at most 1 MiB). */
+  readonly places: Uint32Array<ArrayBuffer>;
+  /** SHA-256 of each. */
+  readonly digests: Uint8Array<ArrayBuffer>;
+};
+
+export type FromCopyWorker =
+  | { readonly type: "copied" }
+  /** What lies at this block of the older disk has another digest. */
+  | { readonly type: "corrupt"; readonly block: number }
+  /** What the system said; `code` and `syscall` are lost when an error passes between threads. */
+  | {
+      readonly type: "error";
+      readonly message: string;
+      readonly code: string | undefined;
+      readonly syscall: string | undefined;
+    };
