@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { blockBytes } from "../../../filesystem/erofs/constants.ts";
+import { foldTree } from "../../../layers/folded-tree.ts";
 import { LayerError } from "../../../layers/layer-error.ts";
 import type { LayerTree } from "../../../layers/layer-tree.ts";
 import { fileType, noContent } from "../../../layers/layer-tree.ts";
@@ -49,7 +50,8 @@ export async function readLayers(reading: LayerReading): Promise<ReadLayers> {
   const stop = new AbortController();
   const signal = AbortSignal.any([options.signal, stop.signal]);
   const totals: Totals = { entries: 0, fileBytes: 0, fetchedBytes: 0, reusedBytes: 0 };
-  const trees = new Map<Digest, LayerTree>();
+  // Nobody reads a tree before all are there.
+  const folded = new Map<Digest, () => LayerTree>();
   const dropped = new Map<string, { what: string; why: string; count: number }>();
   try {
     // Begun in order, so that the layer whose turn it is always has a thread.
@@ -73,7 +75,7 @@ export async function readLayers(reading: LayerReading): Promise<ReadLayers> {
           "limit",
           `the layers have more than ${reading.maximumEntries} entries in all: build several disks, or raise --limit disk-entries=VALUE`,
         );
-      trees.set(layer.diffID, result.tree);
+      folded.set(layer.diffID, foldTree(result.tree));
       for (const drop of result.dropped) {
         const sum = dropped.get(`${drop.what}\n${drop.why}`) ?? { what: drop.what, why: drop.why, count: 0 };
         sum.count += drop.count;
@@ -84,12 +86,13 @@ export async function readLayers(reading: LayerReading): Promise<ReadLayers> {
       options.onEvent?.({ type: "layer-end", diffID: layer.diffID });
     }
     for (const layer of layers) await fetchOtherBlobs(reading, layer, signal, totals);
-    return { trees, ...totals, dropped: [...dropped.values()].sort((a, b) => (a.what < b.what ? -1 : 1)) };
   } finally {
     stop.abort();
     await pool.close();
     returnFreedMemory(true);
   }
+  const trees = new Map([...folded].map(([diffID, unfold]) => [diffID, unfold()]));
+  return { trees, ...totals, dropped: [...dropped.values()].sort((a, b) => (a.what < b.what ? -1 : 1)) };
 }
 
 type TakenLayer = {
