@@ -5,13 +5,13 @@ import { before, test } from "node:test";
 import { digestHex } from "../../src/oci/descriptor.ts";
 import { type Containerd, startContainerd } from "../support/containerd.ts";
 import { containerd24Binaries } from "../support/containerd-2.4.ts";
-import { foreignPrograms } from "../support/debian.ts";
 import { buildTestDisk } from "../support/disk-maker.ts";
 import { type MadeImage, makeImage, pushToRegistry } from "../support/image-maker.ts";
 import { mountErofs } from "../support/mount.ts";
 import { needs } from "../support/privileges.ts";
 import { run, runBytes } from "../support/processes.ts";
 import { startRegistry } from "../support/registry.ts";
+import { newErofsPrograms } from "../support/runtimes/programs.ts";
 import { type Scope, temporaryDirectory } from "../support/temporary.ts";
 
 /**
@@ -23,13 +23,13 @@ const program = join(import.meta.dirname, "../../src/cli/main.ts");
 
 let binaries: string | undefined;
 let erofsUtils: string | undefined;
-const skip = needs("docker-registry", "runc", "busybox", "losetup", "mkfs.erofs");
+const skip = needs("docker-registry", "runc", "busybox", "losetup", "mkfs.erofs", "patchelf");
 
 before(async () => {
   if (skip) return;
   binaries = await containerd24Binaries();
   // containerd's EROFS differ wants erofs-utils 1.8, newer than that of Debian 12.
-  erofsUtils = await foreignPrograms("trixie", "erofs-utils", ["mkfs.erofs", "fsck.erofs"]).catch((error) => {
+  erofsUtils = await newErofsPrograms().catch((error) => {
     console.error(`newer erofs-utils cannot be had: ${error.message}`);
     return undefined;
   });

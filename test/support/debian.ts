@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, rename, writeFile } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { copyFile, mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { run } from "./processes.ts";
 import { cacheDirectory, type Scope, temporaryDirectory } from "./temporary.ts";
 
@@ -24,10 +24,26 @@ export async function downloadPackages(cacheName: string, options: PackageOption
     const apt = await privateApt(scope, options.suite);
     await run("apt-get", [...apt, "update"], { timeoutMs: 300_000 });
     const names = options.withDependencies ? await dependencies(apt, options.packages) : options.packages;
-    await run("apt-get", [...apt, "download", ...names], { cwd: folder, timeoutMs: 600_000 });
+    await downloadAll(apt, folder, names);
     await writeFile(join(folder, "complete"), "");
   }
   return (await list()).map((name) => join(folder, name));
+}
+
+/** `apt-get download` ends well even when it names what it got `….FAILED`: what is missing is asked for again. */
+async function downloadAll(apt: readonly string[], folder: string, names: readonly string[]): Promise<void> {
+  let failure: unknown;
+  for (let attempt = 0; attempt < 3; attempt++) {
+    for (const name of await readdir(folder)) if (name.endsWith(".FAILED")) await rm(join(folder, name));
+    const files = await readdir(folder);
+    const missing = names.filter((name) => !files.some((file) => file.startsWith(`${name}_`) && file.endsWith(".deb")));
+    if (missing.length === 0) return;
+    failure = new Error(`could not download ${missing.join(", ")}`);
+    await run("apt-get", [...apt, "download", ...missing], { cwd: folder, timeoutMs: 600_000 }).catch((error) => {
+      failure = error;
+    });
+  }
+  throw failure;
 }
 
 /** As `downloadPackages`, unpacked into one folder, which is the root of a small Debian system. */
@@ -37,32 +53,46 @@ export async function unpackPackages(cacheName: string, options: PackageOptions)
   const files = await downloadPackages(cacheName, options);
   const partial = await mkdtemp(join(dirname(root), ".partial-"));
   for (const file of files) await run("dpkg-deb", ["-x", file, partial]);
-  await rename(partial, root);
+  await moveUnlessThere(partial, root);
   return root;
 }
 
 /**
- * Folder of programs of another Debian release, each a script that runs the program with that release's own loader and
- * libraries. Throws when they cannot be had.
+ * Folder of programs of another Debian release. Where the packages hold a loader (`withDependencies`), the programs are
+ * changed to use it and the libraries beside it: a program that starts itself again through /proc/self/exe, as runc and
+ * containerd's shim do, cannot be run by naming a loader on the command line. Throws when they cannot be had.
  */
-export async function foreignPrograms(suite: string, packageName: string, names: readonly string[]): Promise<string> {
-  const cacheName = `debian-${suite}-${packageName}`;
-  const root = await unpackPackages(cacheName, { suite, packages: [packageName], withDependencies: true });
-  const folder = join(await cacheDirectory(cacheName), "bin");
+export async function foreignPrograms(options: PackageOptions, names: readonly string[]): Promise<string> {
+  const cacheName = `debian-${options.suite}-${options.packages[0]}`;
+  const root = await unpackPackages(cacheName, options);
+  const folder = join(await cacheDirectory(cacheName), "programs");
+  if (names.every((name) => existsSync(join(folder, name)))) return folder;
+  const patterns = ["ld-linux-*.so.*", "*.so.*"].flatMap((pattern) => ["-o", "-name", pattern]).slice(1);
+  const libraries = (await run("find", [root, ...patterns])).trim().split("\n");
+  const loader = libraries.find((path) => /\/lib\/.*\/ld-linux/.test(path));
+  const runPath = [...new Set(libraries.map((path) => dirname(path)))].filter((path) => /-linux-gnu$/.test(path));
+  const changes = ["--force-rpath", "--set-rpath", runPath.join(":")];
+  if (loader !== undefined) changes.push("--set-interpreter", loader);
   await mkdir(folder, { recursive: true });
-  const found = await run("find", [root, "-name", "ld-linux-*.so.*", "-o", "-name", "libc.so.6"]);
-  const paths = found.trim().split("\n");
-  const loader = paths.find((path) => basename(path).startsWith("ld-linux"));
-  const libraries = paths.filter((path) => path.endsWith("libc.so.6")).map((path) => dirname(path));
-  if (loader === undefined) throw new Error(`no loader among the packages that ${packageName} of ${suite} needs`);
   for (const name of names) {
     const program = (await run("find", [root, "-path", `*bin/${name}`, "-type", "f"])).trim().split("\n")[0];
-    const script = `#!/bin/sh\nexec "${loader}" --library-path "${libraries.join(":")}" "${program}" "$@"\n`;
+    if (!program) throw new Error(`${options.packages.join(", ")} of ${options.suite} have no program ${name}`);
     const partial = join(folder, `.${name}.${process.pid}`);
-    await writeFile(partial, script, { mode: 0o755 });
+    await copyFile(program, partial);
+    await run("patchelf", [...changes, partial]);
     await rename(partial, join(folder, name));
   }
   return folder;
+}
+
+/** Another process may have made the same folder meanwhile: its folder stays then. */
+async function moveUnlessThere(from: string, to: string): Promise<void> {
+  try {
+    await rename(from, to);
+  } catch (error) {
+    if (!existsSync(to)) throw error;
+    await rm(from, { recursive: true, force: true });
+  }
 }
 
 /** apt options for state, cache and sources of one's own; the mirror is that of the machine. */
@@ -83,6 +113,7 @@ async function privateApt(scope: Scope, suite: string): Promise<string[]> {
     "Dir::Etc::sourcelist": `${directory}/sources.list`,
     "Dir::Etc::sourceparts": "/dev/null",
     "Acquire::Languages": "none",
+    "Acquire::Retries": "3",
     "APT::Sandbox::User": "root",
   };
   await writeFile(`${directory}/status`, "");

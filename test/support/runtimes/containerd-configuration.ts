@@ -1,0 +1,121 @@
+import { join } from "node:path";
+import { pauseImageName } from "./runtime-images.ts";
+
+export type Snapshotter = "overlayfs" | "native" | "erofs";
+
+export type ContainerdSettings = {
+  /** Snapshotter of CRI and of the transfer service. Default: overlayfs. `erofs` from 2.1 on. */
+  readonly snapshotter?: Snapshotter;
+  /** Folders in which the EROFS snapshotter of 2.4 looks for layers. */
+  readonly layerContentCaches?: readonly string[];
+  /** CRI: drop layer blobs once they are unpacked. Default: false. */
+  readonly discardUnpackedLayers?: boolean;
+  /** Default: containerd's own, `shared`. */
+  readonly contentSharingPolicy?: "shared" | "isolated";
+  /** CRI's folder of `hosts.toml` files. Default: an empty one. */
+  readonly registryHosts?: string;
+  /** Further tables (TOML). */
+  readonly more?: string;
+};
+
+/**
+ * containerd's configuration for a test: everything below `directory`, CRI with our pause image and a network of its own,
+ * no plugin that listens or writes elsewhere. 1.x reads version 2 of the format, 2.x version 3.
+ */
+export function containerdConfiguration(version: string, directory: string, settings: ContainerdSettings): string {
+  const isFirst = version.startsWith("1.");
+  const quoted = (path: string) => JSON.stringify(join(directory, path));
+  return `version = ${isFirst ? 2 : 3}
+root = ${quoted("root")}
+state = ${quoted("state")}
+temp = ${quoted("tmp")}
+imports = []
+disabled_plugins = [${["internal.v1.opt", "internal.v1.tracing"].map((name) => `"io.containerd.${name}"`)}]
+[grpc]
+address = ${quoted("s")}
+[ttrpc]
+address = ${quoted("s.ttrpc")}
+[debug]
+level = "info"
+[plugins."io.containerd.nri.v1.nri"]
+disable = true
+${isFirst ? criOfVersion1(settings, quoted) : criOfVersion2(settings, quoted)}
+${snapshotterTables(settings)}
+${settings.contentSharingPolicy ? metadataTable(settings.contentSharingPolicy) : ""}
+${settings.more ?? ""}
+`;
+}
+
+type Quoted = (path: string) => string;
+
+function criOfVersion1(settings: ContainerdSettings, quoted: Quoted): string {
+  const cri = 'plugins."io.containerd.grpc.v1.cri"';
+  return `[${cri}]
+sandbox_image = "${pauseImageName}"
+restrict_oom_score_adj = true
+netns_mounts_under_state_dir = true
+stream_server_address = "127.0.0.1"
+stream_server_port = "0"
+[${cri}.containerd]
+default_runtime_name = "runc"
+snapshotter = "${settings.snapshotter ?? "overlayfs"}"
+discard_unpacked_layers = ${settings.discardUnpackedLayers ?? false}
+${runcTable(`${cri}.containerd`, quoted)}
+[${cri}.cni]
+bin_dir = ${quoted("cni/bin")}
+conf_dir = ${quoted("cni/conf")}
+[${cri}.registry]
+config_path = ${settings.registryHosts ? JSON.stringify(settings.registryHosts) : quoted("hosts")}`;
+}
+
+function criOfVersion2(settings: ContainerdSettings, quoted: Quoted): string {
+  const runtime = 'plugins."io.containerd.cri.v1.runtime"';
+  const images = 'plugins."io.containerd.cri.v1.images"';
+  const snapshotter = settings.snapshotter ?? "overlayfs";
+  return `[plugins."io.containerd.grpc.v1.cri"]
+stream_server_address = "127.0.0.1"
+stream_server_port = "0"
+[${runtime}]
+restrict_oom_score_adj = true
+netns_mounts_under_state_dir = true
+[${runtime}.containerd]
+default_runtime_name = "runc"
+${runcTable(`${runtime}.containerd`, quoted)}
+[${runtime}.cni]
+bin_dirs = [${quoted("cni/bin")}]
+conf_dir = ${quoted("cni/conf")}
+[${images}]
+snapshotter = "${snapshotter}"
+discard_unpacked_layers = ${settings.discardUnpackedLayers ?? false}
+[${images}.pinned_images]
+sandbox = "${pauseImageName}"
+[${images}.registry]
+config_path = ${settings.registryHosts ? JSON.stringify(settings.registryHosts) : quoted("hosts")}`;
+}
+
+/** runc keeps its state below the folder too: two daemons may use the same container id. */
+function runcTable(parent: string, quoted: Quoted): string {
+  const table = `${parent}.runtimes.runc`;
+  return `[${table}]
+runtime_type = "io.containerd.runc.v2"
+[${table}.options]
+Root = ${quoted("runc")}`;
+}
+
+function snapshotterTables(settings: ContainerdSettings): string {
+  if (settings.snapshotter !== "erofs") return "";
+  const caches = settings.layerContentCaches ?? [];
+  return `[plugins."io.containerd.snapshotter.v1.erofs"]
+${caches.length === 0 ? "" : `layer_content_caches = ${JSON.stringify(caches)}`}
+[plugins."io.containerd.service.v1.diff-service"]
+default = ["erofs", "walking"]
+[[plugins."io.containerd.transfer.v1.local".unpack_config]]
+platform = "${process.arch === "arm64" ? "linux/arm64" : "linux/amd64"}"
+snapshotter = "erofs"
+differ = "erofs"`;
+}
+
+function metadataTable(policy: string): string {
+  return `[plugins."io.containerd.metadata.v1.bolt"]
+content_sharing_policy = "${policy}"`;
+}
