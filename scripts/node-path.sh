@@ -32,8 +32,9 @@ if [ -n "$package" ] && [ -x "$bin/node" ]; then
 fi
 
 if [ "${1:-}" != --pinned ] && command -v node >/dev/null 2>&1; then
-  present=$(node -p 'process.versions.node' 2>/dev/null || echo 0)
-  if [ "${present%%.*}" -ge "$major" ] 2>/dev/null; then
+  # Older ones of the same major lack proxies for HTTP agents.
+  newer='const [x, y] = process.versions.node.split(".").map(Number); x > +process.argv[1] || (x === +process.argv[1] && y >= 5)'
+  if [ "$(node -p "$newer" "$major" 2>/dev/null)" = true ]; then
     dirname -- "$(node -p 'process.execPath')"
     exit 0
   fi

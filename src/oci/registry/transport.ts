@@ -1,6 +1,7 @@
-import { getCACertificates } from "node:tls";
-import { Agent, type Dispatcher, EnvHttpProxyAgent } from "undici";
+import type { IncomingMessage } from "node:http";
 import { causeText, OciError } from "../oci-error.ts";
+import { bodyPieces } from "./body-pieces.ts";
+import { Connections, noAnswerCode } from "./connections.ts";
 import { plainTls, type TlsSettings } from "./endpoint.ts";
 import { TryAgain } from "./retry.ts";
 
@@ -38,12 +39,11 @@ export type HttpAnswer = {
 };
 
 const maxRedirects = 10;
-const connectTimeoutMs = 30_000;
 
 /** Sends requests and follows redirects, with what may go where decided here and nowhere else. */
 export class Transport {
   readonly #options: TransportOptions;
-  readonly #dispatchers = new Map<TlsSettings, Dispatcher>();
+  readonly #connections = new Map<TlsSettings, Connections>();
 
   constructor(options: TransportOptions) {
     this.#options = options;
@@ -67,9 +67,9 @@ export class Transport {
   }
 
   async close(): Promise<void> {
-    const open = [...this.#dispatchers.values()];
-    this.#dispatchers.clear();
-    await Promise.all(open.map((dispatcher) => dispatcher.destroy()));
+    const open = [...this.#connections.values()];
+    this.#connections.clear();
+    await Promise.all(open.map((connections) => connections.close()));
   }
 
   async #sendOnce(
@@ -79,14 +79,13 @@ export class Transport {
     tls: TlsSettings,
   ): Promise<HttpAnswer> {
     const { method, signal, body } = request;
+    signal.throwIfAborted();
     try {
-      const answer = await this.#dispatcher(tls).request({
-        origin: url.origin,
-        path: `${url.pathname}${url.search}`,
+      const answer = await this.#connectionsWith(tls).send(url, {
         method,
         headers: { "user-agent": this.#options.userAgent, "accept-encoding": "identity", ...headers },
+        body,
         signal,
-        ...(body !== undefined && { body }),
       });
       return toAnswer(answer, url, this.#options.stallMs, signal);
     } catch (error) {
@@ -95,38 +94,13 @@ export class Transport {
     }
   }
 
-  #dispatcher(tls: TlsSettings): Dispatcher {
-    let dispatcher = this.#dispatchers.get(tls);
-    if (!dispatcher) {
-      dispatcher = this.#makeDispatcher(tls);
-      this.#dispatchers.set(tls, dispatcher);
+  #connectionsWith(tls: TlsSettings): Connections {
+    let connections = this.#connections.get(tls);
+    if (!connections) {
+      connections = new Connections(this.#options, tls);
+      this.#connections.set(tls, connections);
     }
-    return dispatcher;
-  }
-
-  #makeDispatcher(tls: TlsSettings): Dispatcher {
-    const { stallMs, environment } = this.#options;
-    const authorities = [...this.#options.authorities, ...tls.authorities];
-    const connect = {
-      timeout: Math.min(connectTimeoutMs, stallMs),
-      ca: [...new Set([...getCACertificates("default"), ...getCACertificates("system"), ...authorities])],
-      ...(tls.client.length > 0 && {
-        cert: tls.client.map((each) => each.certificate),
-        key: tls.client.map((each) => each.key),
-      }),
-      ...(tls.skipVerify && { rejectUnauthorized: false }),
-    };
-    const options = { connect, requestTls: connect, headersTimeout: stallMs, bodyTimeout: stallMs, allowH2: false };
-    const httpsProxy = environment.HTTPS_PROXY || environment.https_proxy;
-    const httpProxy = environment.HTTP_PROXY || environment.http_proxy;
-    if (!httpsProxy && !httpProxy) return new Agent(options);
-    const noProxy = [environment.NO_PROXY || environment.no_proxy, "localhost", "127.0.0.1", "::1"];
-    return new EnvHttpProxyAgent({
-      ...options,
-      httpProxy: httpProxy ?? "",
-      httpsProxy: httpsProxy ?? "",
-      noProxy: noProxy.filter(Boolean).join(","),
-    });
+    return connections;
   }
 }
 
@@ -156,46 +130,66 @@ function redirected(first: URL, from: URL, location: string): URL {
   return to;
 }
 
-function toAnswer(answer: Dispatcher.ResponseData, url: URL, stallMs: number, signal: AbortSignal): HttpAnswer {
-  const headers = (name: string): readonly string[] => {
-    const value = answer.headers[name];
-    return value === undefined ? [] : Array.isArray(value) ? value : [value];
-  };
+function toAnswer(answer: IncomingMessage, url: URL, stallMs: number, signal: AbortSignal): HttpAnswer {
+  const headers = (name: string): readonly string[] => answer.headersDistinct[name] ?? [];
+  const body = readBody(answer, url, stallMs, signal);
   return {
-    status: answer.statusCode,
+    status: answer.statusCode ?? 0,
     url,
     header: (name) => headers(name)[0],
     headers,
-    body: readBody(answer, url, stallMs, signal),
-    discard: () => answer.body.dump({ limit: 64 << 10 }).catch(() => {}),
+    body,
+    discard: () => discard(body),
   };
+}
+
+/** Longer bodies are not worth reading for the connection's sake. */
+const maxDiscardedBytes = 64 << 10;
+
+async function discard(body: AsyncIterable<Uint8Array>): Promise<void> {
+  let bytes = 0;
+  try {
+    for await (const chunk of body) {
+      bytes += chunk.length;
+      if (bytes > maxDiscardedBytes) return;
+    }
+  } catch {
+    // Whoever discards an answer has one that matters more.
+  }
 }
 
 /** Less than this within the stall time is a stall too: a server must not hold us with one byte now and then. */
 const minProgressBytes = 16 << 10;
 
 async function* readBody(
-  answer: Dispatcher.ResponseData,
+  answer: IncomingMessage,
   url: URL,
   stallMs: number,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
   let waitedMs = 0;
   let progress = 0;
-  let since = performance.now();
+  const onArrival = (bytes: number, sinceLastMs: number): void => {
+    timer.refresh();
+    waitedMs += sinceLastMs;
+    progress += bytes;
+    if (progress >= minProgressBytes) waitedMs = progress = 0;
+    if (waitedMs > stallMs) throw stalled(url, stallMs);
+  };
+  // While the reader takes its time, the server is not to blame.
+  const timer = setTimeout(() => {
+    if (!answer.isPaused()) answer.destroy(stalled(url, stallMs));
+  }, stallMs);
+  answer.on("resume", () => timer.refresh());
+  const length = answer.headers["content-length"];
   try {
-    for await (const chunk of answer.body as AsyncIterable<Uint8Array>) {
-      waitedMs += performance.now() - since;
-      progress += chunk.length;
-      if (progress >= minProgressBytes) waitedMs = progress = 0;
-      if (waitedMs > stallMs) throw stalled(url, stallMs);
-      yield chunk;
-      since = performance.now();
-    }
+    yield* bodyPieces(answer, { sizeBytes: length === undefined ? undefined : Number(length), onArrival });
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof TryAgain) throw error;
     throw networkFailure(url, error);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -204,14 +198,12 @@ function stalled(url: URL, stallMs: number): TryAgain {
   return new TryAgain(new OciError("transfer-broken", message));
 }
 
-const hopeless = /^(?:ENOTFOUND|ERR_TLS|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|ERR_INVALID|UND_ERR_INVALID|HPE_)/;
-const timeouts = ["UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT"];
+const hopeless = /^(?:ENOTFOUND|ERR_TLS|ERR_INVALID|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO|HPE_)/;
 
 function networkFailure(url: URL, error: unknown): Error {
   const code = codeOf(error);
-  if (timeouts.includes(code)) {
-    const what = code === "UND_ERR_BODY_TIMEOUT" ? "stopped sending" : "does not answer";
-    const message = `${shownUrl(url)} ${what}: gave up waiting (--limit stall-seconds=N)`;
+  if (code === noAnswerCode) {
+    const message = `${shownUrl(url)} does not answer: gave up waiting (--limit stall-seconds=N)`;
     return new TryAgain(new OciError("transfer-broken", message, { cause: error }));
   }
   const failure = new OciError(
