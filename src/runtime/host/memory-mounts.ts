@@ -35,13 +35,13 @@ export class MemoryMounts implements Mounts {
   }
 
   async bind(source: string, target: string): Promise<void> {
-    const below = (await this.table()).containing(source) ?? root;
+    const below = new MountTable(this.#table).containing(source) ?? root;
     const inside = source.slice(below.mountPoint === "/" ? 0 : below.mountPoint.length);
     this.#add(target, { ...below, root: `${below.root === "/" ? "" : below.root}${inside}` || "/" });
   }
 
   async unmount(target: string, { detach = false }: UnmountOptions = {}): Promise<boolean> {
-    const table = await this.table();
+    const table = new MountTable(this.#table);
     const mounted = table.at(target);
     if (mounted === undefined) return false;
     const isBusy = this.#held.has(target) || table.entries.some(({ parentId }) => parentId === mounted.id);
