@@ -1,9 +1,11 @@
 import { RuntimeError } from "../../runtime-error.ts";
 
 /** The error for a connection that broke, or never was, as Node reports it (`code` of system and HTTP/2 errors). */
-export function socketFailure(address: string, cause: unknown): RuntimeError {
-  const systemCode = codeOf(cause);
-  switch (systemCode) {
+export function socketFailure(address: string, reported: unknown): RuntimeError {
+  // A stream that waited for the connection carries the connection's error inside.
+  const isWrapped = reported instanceof Error && codeOf(reported) === "ERR_HTTP2_STREAM_CANCEL";
+  const cause = isWrapped ? (reported.cause ?? reported) : reported;
+  switch (codeOf(cause)) {
     case "ENOENT":
       return new RuntimeError(
         "unavailable",
