@@ -144,8 +144,16 @@ class OpenBlob implements BlobWriter {
     return untilPresent(this.#conversation, () => ask(this.#conversation, message));
   }
 
-  close(): Promise<void> {
-    return this.#conversation.close();
+  async close(): Promise<void> {
+    try {
+      this.#conversation.end();
+      // Only when containerd has said its last word, the ingest is free for others.
+      while ((await this.#conversation.next()) !== undefined);
+    } catch {
+      // Whatever went wrong was thrown by the call that it happened to.
+    } finally {
+      await this.#conversation.close();
+    }
   }
 }
 

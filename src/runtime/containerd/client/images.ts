@@ -83,7 +83,8 @@ export function imageService(channel: Channel): ImageService {
     },
     async update(name, { target, labels: change = {} }, options) {
       const { labels: newLabels, paths } = labelUpdate(change);
-      const image = { name, labels: newLabels, target: target === undefined ? undefined : targetMessage(target) };
+      // containerd from 1.7 on crashes when the target is left out; without its path the empty one is not looked at.
+      const image = { name, labels: newLabels, target: target === undefined ? {} : targetMessage(target) };
       const updateMask = { paths: target === undefined ? paths : [...paths, "target"] };
       // Without a path, containerd replaces the whole record.
       if (updateMask.paths.length === 0) return this.get(name, options);

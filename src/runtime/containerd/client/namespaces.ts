@@ -27,15 +27,17 @@ export type NamespaceService = {
 };
 
 export function namespaceService(channel: Channel): NamespaceService {
+  // 1.6 publishes the event of a change in the namespace of the call, and fails without one.
+  const within = (name: string) => channel.with({ "containerd-namespace": name });
   return {
     async list(options) {
       return (await channel.call(list, {}, options)).namespaces;
     },
     async create(name, newLabels = {}, options) {
-      await channel.call(create, { namespace: { name, labels: newLabels } }, options);
+      await within(name).call(create, { namespace: { name, labels: newLabels } }, options);
     },
     async delete(name, options) {
-      await channel.call(remove, { name }, options);
+      await within(name).call(remove, { name }, options);
     },
   };
 }
