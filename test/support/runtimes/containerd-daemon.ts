@@ -1,6 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { openCri } from "../../../src/runtime/containerd/client/cri/cri-client.ts";
+import type { CriStatus } from "../../../src/runtime/containerd/client/cri/cri-runtime.ts";
 import { type Daemon, run, startDaemon } from "../processes.ts";
 import type { Scope } from "../temporary.ts";
 import { type ContainerdSettings, containerdConfiguration } from "./containerd-configuration.ts";
@@ -66,13 +68,15 @@ export class ContainerdDaemon {
     const program = join(this.#binaries, "containerd");
     const file = join(this.directory, "config.toml");
     const settings = { logFile: join(this.directory, "log"), env: this.#environment };
-    const answers = () =>
-      this.ctr("--connect-timeout", "1s", "version").then(
-        () => true,
+    // CRI is the last of its services to answer.
+    using cri = openCri(this.address);
+    const isReady = () =>
+      cri.runtime.status({ timeoutMs: 1000 }).then(
+        ({ conditions }) => ["RuntimeReady", "NetworkReady"].every((type) => isTrue(conditions, type)),
         () => false,
       );
     try {
-      this.#daemon = await startDaemon(this.#scope, program, ["--config", file], settings, answers);
+      this.#daemon = await startDaemon(this.#scope, program, ["--config", file], settings, isReady);
     } catch (error) {
       throw new Error(`containerd ${this.version} does not start; the end of its log:\n${await this.logEnd()}`, {
         cause: error,
@@ -147,6 +151,10 @@ export class ContainerdDaemon {
   async logEnd(): Promise<string> {
     return (await this.log().catch(() => "")).slice(-4000);
   }
+}
+
+function isTrue(conditions: CriStatus["conditions"], type: string): boolean {
+  return conditions.some((condition) => condition.type === type && condition.status);
 }
 
 /** Starts a containerd of `version`, whose programs are in the folder `binaries`, for as long as the scope lasts. */

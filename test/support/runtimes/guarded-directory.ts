@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp } from "node:fs/promises";
+import { chmod, mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -13,6 +13,8 @@ import type { Scope } from "../temporary.ts";
  */
 export async function guardedDirectory(scope: Scope, name: string): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), `nw-${name}-`));
+  // The root user of a user namespace has to pass.
+  await chmod(directory, 0o711);
   // The guard sees the end of its input when this process ends, however it ends. It is not in our process group, so that
   // Ctrl-C does not reach it.
   const guard = spawn(process.execPath, [join(import.meta.dirname, "guard.ts"), directory], {

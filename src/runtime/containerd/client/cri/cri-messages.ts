@@ -1,4 +1,4 @@
-import { bool, bytes, int32, int64, labels, nested, nestedList, string, strings, uint32, uint64 } from "../message.ts";
+import { bool, bytes, int32, labels, nested, nestedList, string, strings, uint32, uint64 } from "../message.ts";
 
 /** The messages of `runtime.v1` (Kubernetes `cri-api`, `pkg/apis/runtime/v1/api.proto`), the fields that are used. */
 
@@ -62,6 +62,7 @@ export const containerConfig = {
   linux: nested(15, { securityContext: nested(2, { namespaceOptions: nested(3, namespaceOptions) }) }),
 };
 
+/** Without its times: nanoseconds are beyond what a `number` holds. */
 export const containerStatus = {
   id: string(1),
   metadata: nested(2, containerMetadata),
