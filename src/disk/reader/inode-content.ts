@@ -24,6 +24,15 @@ export async function contentOfInode(image: ErofsImage, inode: Inode, files: Fil
   return content;
 }
 
+/** The same for a file whose data lie in one piece, as most do: without waiting. Undefined where `contentOfInode` must look. */
+export function contentOfPlainInode(inode: Inode, files: FilesTable): number | undefined {
+  if (inode.layout !== dataLayout.flatPlain) return undefined;
+  const content = files.findContent(inode.union, inode.sizeBytes);
+  if (content === -1) return undefined;
+  const hasHoles = files.isLarge(content) && files.storedChunkCount(content) !== files.chunkCount(content);
+  return hasHoles ? undefined : content;
+}
+
 /**
  * In what the places of a file's data differ from those of `content`, were that at `firstBlock` of the image; undefined when
  * in nothing.

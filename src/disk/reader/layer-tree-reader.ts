@@ -1,11 +1,12 @@
+import type { DirectoryEntry } from "../../filesystem/erofs/reader/directory-block.ts";
 import type { ErofsImage } from "../../filesystem/erofs/reader/erofs-image.ts";
 import { type Inode, isDirectory, isRegular, isSymbolicLink } from "../../filesystem/erofs/reader/inode-parser.ts";
-import { directoryEntries } from "../../filesystem/erofs/reader/lookup.ts";
-import { type InodeAttributes, type LayerTree, noContent, packNumbers } from "../../layers/layer-tree.ts";
+import { isDotEntry } from "../../filesystem/erofs/reader/lookup.ts";
+import { type InodeAttributes, type LayerTree, noContent, packNumbers, type Xattr } from "../../layers/layer-tree.ts";
 import { DiskError } from "../disk-error.ts";
 import type { DiskReader } from "./disk-reader.ts";
 import { GrowingArray } from "./growing-array.ts";
-import { contentOfInode } from "./inode-content.ts";
+import { contentOfInode, contentOfPlainInode } from "./inode-content.ts";
 
 /** A layer's tree as it lies on a disk. */
 export type StoredLayerTree = {
@@ -74,22 +75,41 @@ class LayerTreeReading {
       signal?.throwIfAborted();
       this.#firstChild.push(this.#nameEnds.length);
       const directory = await this.#image.inode(this.#nids.at(this.#directories[d]));
-      for await (const entry of directoryEntries(this.#image, directory)) {
-        const known = this.#linked.get(entry.nid);
-        if (known === undefined) await this.#addEntry(entry.name, await this.#image.inode(entry.nid));
-        else this.#addName(entry.name, known);
+      for await (const { entries } of this.#image.directoryBlocks(directory)) {
+        for (const entry of entries) {
+          if (isDotEntry(entry)) continue;
+          const known = this.#linked.get(entry.nid);
+          const waits = known === undefined ? this.#addEntryOf(entry) : this.#addName(entry.name, known);
+          if (waits !== undefined) await waits;
+        }
       }
     }
     this.#firstChild.push(this.#nameEnds.length);
   }
 
+  /** Waits only for what is not at hand: most inodes are, and need nothing else. */
+  #addEntryOf({ name, nid }: DirectoryEntry): Promise<void> | undefined {
+    const inode = this.#image.cachedInode(nid);
+    if (inode === undefined) return this.#image.inode(nid).then((read) => this.#addEntry(name, read));
+    const payload = inode.xattrBytes === 0 ? this.#payloadAtHand(inode) : undefined;
+    if (payload === undefined) return this.#addEntry(name, inode);
+    this.#addInode(name, inode, this.#attributeNumber(inode, []), payload);
+    return undefined;
+  }
+
   async #addEntry(name: Uint8Array, inode: Inode): Promise<void> {
+    const attribute = this.#attributeNumber(inode, await this.#image.xattrs(inode));
+    this.#addInode(name, inode, attribute, this.#payloadAtHand(inode) ?? (await this.#readPayload(inode)));
+  }
+
+  #addInode(name: Uint8Array, inode: Inode, attribute: number, payload: number): void {
     const met = this.#nids.push(inode.nid);
     this.#addName(name, met);
-    this.#attribute.push(await this.#attributeNumber(inode));
+    this.#attribute.push(attribute);
     this.#mtimeSeconds.push(inode.mtimeSeconds);
     this.#mtimeNanoseconds.push(inode.mtimeNanoseconds);
     this.#linkCount.push(inode.linkCount);
+    this.#payload.push(payload);
     if (isDirectory(inode)) {
       if (this.#directoryNids.has(inode.nid)) {
         throw new DiskError(
@@ -100,18 +120,13 @@ class LayerTreeReading {
       this.#directoryNids.add(inode.nid);
       this.#directories.push(met);
       this.#run.push(0);
-      this.#payload.push(0);
       return;
     }
     if (inode.linkCount > 1) this.#linked.set(inode.nid, met);
-    const hasContent = isRegular(inode) && inode.sizeBytes > 0;
-    this.#run.push(hasContent ? 2 : 1);
-    this.#payload.push(
-      hasContent ? await contentOfInode(this.#image, inode, this.#disk.files) : await this.#other(inode),
-    );
+    this.#run.push(isRegular(inode) && inode.sizeBytes > 0 ? 2 : 1);
   }
 
-  #addName(name: Uint8Array, met: number): void {
+  #addName(name: Uint8Array, met: number): undefined {
     if (this.#nameEnds.length >= this.#maxEntries) {
       throw new DiskError(
         "limit",
@@ -123,16 +138,19 @@ class LayerTreeReading {
     this.#entryMet.push(met);
   }
 
-  async #other(inode: Inode): Promise<number> {
-    if (isRegular(inode)) return noContent;
-    if (!isSymbolicLink(inode)) return inode.union;
+  #payloadAtHand(inode: Inode): number | undefined {
+    if (isDirectory(inode)) return 0;
+    if (isRegular(inode)) return inode.sizeBytes === 0 ? noContent : contentOfPlainInode(inode, this.#disk.files);
+    return isSymbolicLink(inode) ? undefined : inode.union;
+  }
+
+  async #readPayload(inode: Inode): Promise<number> {
+    if (isRegular(inode)) return contentOfInode(this.#image, inode, this.#disk.files);
     this.#targets.append(await this.#image.linkTarget(inode));
     return this.#targetEnds.push(this.#targets.length);
   }
 
-  async #attributeNumber(inode: Inode): Promise<number> {
-    const { mode, uid, gid } = inode;
-    const xattrs = await this.#image.xattrs(inode);
+  #attributeNumber({ mode, uid, gid }: Inode, xattrs: readonly Xattr[]): number {
     const key = `${mode} ${uid} ${gid}${xattrs.map(({ name, value }) => ` ${hex(name)}=${hex(value)}`).join("")}`;
     let number = this.#attributeNumbers.get(key);
     if (number === undefined) {

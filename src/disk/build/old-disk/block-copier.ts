@@ -3,7 +3,7 @@ import { Worker } from "node:worker_threads";
 import { blockBytes } from "../../../filesystem/erofs/constants.ts";
 import { DiskError } from "../../disk-error.ts";
 import type { LentWriter } from "../partial-file.ts";
-import type { CopyBatch, CopyFiles, FromCopyWorker } from "./copy-protocol.ts";
+import type { CopyBatch, FromCopyWorker } from "./copy-protocol.ts";
 
 const batchPieces = 256;
 const batchBlocks = (4 << 20) / blockBytes;
@@ -30,26 +30,26 @@ type Thread = {
 export class BlockCopier implements LentWriter {
   readonly #path: string;
   readonly #signal: AbortSignal;
-  #threads: Thread[] = [];
+  readonly #threads: readonly Thread[];
   readonly #batch = new BatchBuilder();
+  #output: number | undefined;
   #outstanding = 0;
   #first = Number.POSITIVE_INFINITY;
   #end = 0;
   #failure: { readonly error: unknown } | undefined;
   #waiting: (() => void)[] = [];
 
-  /** When `signal` aborts, copying stops at once and what waits for it throws the reason. */
+  /** Starts the threads, since that takes a while. When `signal` aborts, copying stops at once and what waits for it throws the reason. */
   constructor(path: string, signal: AbortSignal) {
     this.#path = path;
     this.#signal = signal;
     signal.addEventListener("abort", this.#abort);
+    this.#threads = Array.from({ length: Math.min(mostThreads, availableParallelism()) }, () => this.#startThread());
   }
 
-  /** Starts the threads, which write to the descriptor `output` until `stop`. */
+  /** To be called before anything is added. */
   start(output: number): void {
-    const count = Math.min(mostThreads, availableParallelism());
-    const workerData: CopyFiles = { path: this.#path, output };
-    this.#threads = Array.from({ length: count }, () => this.#startThread(workerData));
+    this.#output = output;
   }
 
   /**
@@ -91,9 +91,9 @@ export class BlockCopier implements LentWriter {
     await Promise.all(this.#threads.map(({ worker }) => worker.terminate()));
   }
 
-  #startThread(workerData: CopyFiles): Thread {
+  #startThread(): Thread {
     const worker = new Worker(new URL("./copy-worker.ts", import.meta.url), {
-      workerData,
+      workerData: this.#path,
       resourceLimits: { maxYoungGenerationSizeMb },
     });
     const thread: Thread = { worker, sent: [], blocks: 0 };
@@ -103,8 +103,9 @@ export class BlockCopier implements LentWriter {
   }
 
   #send(): void {
+    if (this.#output === undefined) throw new Error("there is nothing to copy to");
     const { count, blocks } = this.#batch;
-    const batch = this.#batch.take();
+    const batch = this.#batch.take(this.#output);
     if (this.#failure !== undefined) return;
     this.#outstanding += count;
     const thread = this.#threads.reduce((least, other) => (other.blocks < least.blocks ? other : least));
@@ -185,10 +186,10 @@ class BatchBuilder {
   }
 
   /** What was added, in buffers of its own; begins anew. */
-  take(): CopyBatch {
+  take(output: number): CopyBatch {
     const { count } = this;
     this.count = 0;
     this.blocks = 0;
-    return { count, places: this.#places.slice(0, 3 * count), digests: this.#digests.slice(0, 32 * count) };
+    return { output, count, places: this.#places.slice(0, 3 * count), digests: this.#digests.slice(0, 32 * count) };
   }
 }

@@ -1,13 +1,7 @@
-/** What a thread copies from and to. */
-export type CopyFiles = {
-  /** The older disk. Each thread opens it for itself, so that each has its own readahead. */
-  readonly path: string;
-  /** Descriptor of the new disk's file. */
-  readonly output: number;
-};
-
 /** Contents, or chunks of them, that lie one after the other or apart. */
 export type CopyBatch = {
+  /** Descriptor of the new disk's file. */
+  readonly output: number;
   readonly count: number;
   /** Of each: first block on the older disk, first block on the new one, bytes (at most 1 MiB). */
   readonly places: Uint32Array<ArrayBuffer>;

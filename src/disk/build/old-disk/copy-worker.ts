@@ -2,14 +2,15 @@ import { hash } from "node:crypto";
 import { constants, openSync, readSync, writeSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { blockBytes } from "../../../filesystem/erofs/constants.ts";
-import type { CopyBatch, CopyFiles, FromCopyWorker } from "./copy-protocol.ts";
+import type { CopyBatch, FromCopyWorker } from "./copy-protocol.ts";
 
 // Copies blocks of an older disk into the new one: reads, compares with the digests, writes. Everything is synchronous, for the thread
 // has nothing else to do.
 
 if (parentPort === null) throw new Error("runs only as a worker thread");
 const port = parentPort;
-const { path, output }: CopyFiles = workerData;
+/** Path of the older disk, which each thread opens for itself: each has its own readahead. */
+const path: string = workerData;
 
 /** Small enough that what is read is still in the processor's cache when it is hashed and written. */
 const runBytes = 256 << 10;
@@ -58,7 +59,7 @@ function endOfRun({ count, places }: CopyBatch, first: number): number {
 }
 
 /** Returns the first block of a piece that is not what its digest says; nothing of the run is written then. */
-function copyRun(from: number, { places, digests }: CopyBatch, first: number, end: number): number | undefined {
+function copyRun(from: number, { output, places, digests }: CopyBatch, first: number, end: number): number | undefined {
   const [fromBlock, toBlock] = [places[3 * first], places[3 * first + 1]];
   const blocks = places[3 * end - 3] + blocksOf(places[3 * end - 1]) - fromBlock;
   const data = buffer.subarray(0, blocks * blockBytes);

@@ -23,13 +23,13 @@ type IndexLayer = DiskIndex["images"][number]["layers"][number];
  */
 export class OldDisk {
   readonly #disk: DiskReader;
-  readonly #signal: AbortSignal;
-  #copier: BlockCopier | undefined;
+  readonly #copier: BlockCopier;
+  #isCopying = false;
   readonly #layers: ReadonlyMap<string, IndexLayer>;
 
-  private constructor(disk: DiskReader, signal: AbortSignal) {
+  private constructor(disk: DiskReader, copier: BlockCopier) {
     this.#disk = disk;
-    this.#signal = signal;
+    this.#copier = copier;
     this.#layers = new Map(
       disk.index.images.flatMap(({ layers }) => layers.map((layer): [string, IndexLayer] => [layer.diffID, layer])),
     );
@@ -37,12 +37,15 @@ export class OldDisk {
 
   /** `signal` holds for all that follows. Throws `DiskError` or `ErofsError` when `path` is no disk, has an unknown format version, or is damaged. */
   static async open(path: string, signal: AbortSignal): Promise<OldDisk> {
-    const disk = await DiskReader.openPath(path);
+    const copier = new BlockCopier(path, signal);
+    let disk: DiskReader | undefined;
     try {
+      disk = await DiskReader.openPath(path);
       await checkMetadata(disk, signal);
-      return new OldDisk(disk, signal);
+      return new OldDisk(disk, copier);
     } catch (error) {
-      await disk.close();
+      await copier.stop();
+      await disk?.close();
       throw error;
     }
   }
@@ -68,10 +71,8 @@ export class OldDisk {
   }
 
   #copierTo(file: PartialFile): BlockCopier {
-    if (this.#copier === undefined) {
-      this.#copier = new BlockCopier(this.#disk.source.name, this.#signal);
-      file.lend(this.#copier);
-    }
+    if (!this.#isCopying) file.lend(this.#copier);
+    this.#isCopying = true;
     return this.#copier;
   }
 
@@ -91,8 +92,9 @@ export class OldDisk {
     return `sha256:${digest.digest("hex")}` === descriptor.digest;
   }
 
-  close(): Promise<void> {
-    return this.#disk.close();
+  async close(): Promise<void> {
+    await this.#copier.stop();
+    await this.#disk.close();
   }
 }
 
