@@ -50,4 +50,14 @@ describe("ContentTable", () => {
     assert.throws(() => table.digest(0), RangeError);
     assert.throws(() => table.size(0), RangeError);
   });
+
+  it("still tells digests and sizes once it is sealed, and takes no more", () => {
+    const table = new ContentTable();
+    for (let i = 0; i < 5000; i++) table.add(digestOf(i), i);
+    table.seal();
+    assert.ok(digestOf(4999).equals(table.digest(4999)));
+    assert.equal(table.size(4999), 4999);
+    assert.throws(() => table.find(digestOf(1), 1), /sealed/);
+    assert.throws(() => table.add(digestOf(9999), 1), /sealed/);
+  });
 });

@@ -72,6 +72,7 @@ export class ContentTable {
 
   /** The slot that holds the content, or the empty one where it belongs. Digests are uniform, so their start is the hash. */
   #slot(digest: Uint8Array, sizeBytes: number): number {
+    if (this.#slots.length === 0) throw new Error("the table is sealed");
     const mask = this.#slots.length - 1;
     const start = hash(digest, 0);
     for (let slot = start & mask; ; slot = (slot + 1) & mask) {
@@ -87,6 +88,11 @@ export class ContentTable {
     const digests = this.#digests[segment] as Buffer;
     for (let i = 0; i < digestBytes; i++) if (digests[at * digestBytes + i] !== digest[i]) return false;
     return true;
+  }
+
+  /** Frees what finds known contents: from now on none is looked for or added. */
+  seal(): void {
+    this.#slots.buffer.transfer(0);
   }
 
   /** Forgets the contents from number `length` on. */
@@ -105,6 +111,8 @@ export class ContentTable {
 
   /** Puts every content into `count` empty slots, a power of two. */
   #fill(count: number): void {
+    // Not left to the collector, which does not see how much it is.
+    this.#slots.buffer.transfer(0);
     const slots = new Uint32Array(count).fill(empty);
     const mask = slots.length - 1;
     for (let index = 0; index < this.#length; index++) {

@@ -135,6 +135,12 @@ export class ContentStore implements ContentPlaces {
     return numbers;
   }
 
+  /** Ends the contents: no layer comes any more. */
+  finish(): void {
+    this.#table.seal();
+    this.#layer = new GrowableUint32();
+  }
+
   /** The number of a content, known or new; true when it is new. */
   #number(digest: Uint8Array, sizeBytes: number): boolean {
     const known = this.#table.find(digest, sizeBytes);

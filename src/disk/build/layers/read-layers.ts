@@ -91,6 +91,7 @@ export async function readLayers(reading: LayerReading): Promise<ReadLayers> {
     await pool.close();
     returnFreedMemory(true);
   }
+  reading.contents.finish();
   const trees = new Map([...folded].map(([diffID, unfold]) => [diffID, unfold()]));
   return { trees, ...totals, dropped: [...dropped.values()].sort((a, b) => (a.what < b.what ? -1 : 1)) };
 }

@@ -20,7 +20,7 @@ export type DirectoryPlace = { readonly position: number; readonly blocks: numbe
 
 /** Where the directories of a view lie, by their ordinal; the root is 0. */
 export type DirectoryPlaces = {
-  readonly nids: readonly number[];
+  readonly nids: Uint32Array;
   readonly blocks: ReadonlyMap<number, number>;
 };
 
@@ -78,7 +78,8 @@ export function placeDirectory(area: MetadataArea, shape: DirectoryShape, xattrB
 
 /** Gives every directory of `view` its place. Needed before any is written: parents and children name each other. */
 export async function placeDirectories(area: MetadataArea, view: TreeView): Promise<DirectoryPlaces> {
-  const nids: number[] = [];
+  // A directory of the view is one of some layer at least.
+  const nids = new Uint32Array(view.instances.reduce((sum, { tree }) => sum + tree.directoryCount, 0));
   const blocks = new Map<number, number>();
   await walkDirectories(view, ({ node, ordinal, listing }) => {
     const shape = listingShape(view, listing);

@@ -11,7 +11,11 @@ export type DirectoryEntries = {
   readonly ends: number[];
   readonly nids: number[];
   readonly types: number[];
+  /** Room for the encoded directory, used again for the next one: a buffer for each of millions would cost more than the work. */
+  buffer: Uint8Array<ArrayBuffer>;
 };
+
+const firstBufferBytes = 16 * blockBytes;
 
 /** Where a directory's bytes are cut: whole blocks, then `tailBytes`. */
 export type DirectoryShape = { readonly fullBlocks: number; readonly tailBytes: number };
@@ -19,7 +23,15 @@ export type DirectoryShape = { readonly fullBlocks: number; readonly tailBytes: 
 const dotDotName = new Uint8Array([0x2e, 0x2e]);
 
 export function createDirectoryEntries(): DirectoryEntries {
-  return { count: 0, names: [], starts: [], ends: [], nids: [], types: [] };
+  return {
+    count: 0,
+    names: [],
+    starts: [],
+    ends: [],
+    nids: [],
+    types: [],
+    buffer: new Uint8Array(firstBufferBytes),
+  };
 }
 
 /** Whether entry `entry`'s name comes before `dots` dots. */
@@ -120,9 +132,14 @@ export function appendEntry(
   entries.types[i] = type;
 }
 
-/** The directory's bytes: whole blocks (each padded with zeros), then the tail. Linux `fs/erofs/dir.c`. */
+/**
+ * The directory's bytes: whole blocks (each padded with zeros), then the tail. Linux `fs/erofs/dir.c`. Valid until the next call with
+ * these entries.
+ */
 export function encodeDirectory(entries: DirectoryEntries, shape: DirectoryShape): Uint8Array {
-  const bytes = new Uint8Array(shape.fullBlocks * blockBytes + shape.tailBytes);
+  const length = shape.fullBlocks * blockBytes + shape.tailBytes;
+  if (length > entries.buffer.length) entries.buffer = new Uint8Array(2 * length);
+  const bytes = entries.buffer.subarray(0, length).fill(0);
   const view = new DataView(bytes.buffer);
   let first = 0;
   let block = 0;
