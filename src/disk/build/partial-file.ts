@@ -13,8 +13,8 @@ const flushBytes = 128 << 20;
 
 /** Writes to the file by itself, once the file has been lent to it. */
 export interface LentWriter {
-  /** Writes to this descriptor until `stop`. */
-  start(descriptor: number): void;
+  /** Writes to this descriptor until `stop`, and says how much it has written. */
+  start(descriptor: number, onWritten: (bytes: number) => void): void;
   /** Resolves when everything that overlaps a range is written; without one, when everything is. Throws what went wrong. */
   settle(position?: number, bytes?: number): Promise<void>;
   /** Resolves when nothing more will be written. May be called twice. */
@@ -67,7 +67,7 @@ export class PartialFile implements RandomAccessOutput {
   /** Lets `writer` write too, until the file is committed or discarded; reads wait for what it has to write there. */
   lend(writer: LentWriter): void {
     this.#writer = writer;
-    writer.start(this.#handle.fd);
+    writer.start(this.#handle.fd, (bytes) => this.#flush(bytes));
   }
 
   async write(bytes: Uint8Array, position: number): Promise<void> {
@@ -75,8 +75,12 @@ export class PartialFile implements RandomAccessOutput {
       const { bytesWritten } = await this.#handle.write(bytes, done, bytes.length - done, position + done);
       done += bytesWritten;
     }
-    this.#sinceFlush += bytes.length;
-    if (this.#sinceFlush >= flushBytes && this.#flushing === undefined) {
+    this.#flush(bytes.length);
+  }
+
+  #flush(written: number): void {
+    this.#sinceFlush += written;
+    if (this.#sinceFlush >= Number(process.env.NWFLUSH ?? 128) << 20 && this.#flushing === undefined) {
       this.#sinceFlush = 0;
       this.#flushing = this.#handle.datasync().finally(() => {
         this.#flushing = undefined;

@@ -1,4 +1,5 @@
 import { availableParallelism } from "node:os";
+import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { blockBytes } from "../../../filesystem/erofs/constants.ts";
 import { DiskError } from "../../disk-error.ts";
@@ -33,6 +34,7 @@ export class BlockCopier implements LentWriter {
   readonly #threads: readonly Thread[];
   readonly #batch = new BatchBuilder();
   #output: number | undefined;
+  #onWritten: (bytes: number) => void = () => {};
   #outstanding = 0;
   #first = Number.POSITIVE_INFINITY;
   #end = 0;
@@ -48,8 +50,9 @@ export class BlockCopier implements LentWriter {
   }
 
   /** To be called before anything is added. */
-  start(output: number): void {
+  start(output: number, onWritten: (bytes: number) => void): void {
     this.#output = output;
+    this.#onWritten = onWritten;
   }
 
   /**
@@ -92,7 +95,7 @@ export class BlockCopier implements LentWriter {
   }
 
   #startThread(): Thread {
-    const worker = new Worker(new URL("./copy-worker.ts", import.meta.url), {
+    const worker = new Worker(new URL(`./copy-worker${extname(import.meta.filename)}`, import.meta.url), {
       workerData: this.#path,
       resourceLimits: { maxYoungGenerationSizeMb },
     });
@@ -121,6 +124,7 @@ export class BlockCopier implements LentWriter {
         if (batch === undefined) return;
         this.#outstanding -= batch.pieces;
         thread.blocks -= batch.blocks;
+        this.#onWritten(batch.blocks * blockBytes);
         this.#wake();
         return;
       }
