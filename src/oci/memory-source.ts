@@ -54,7 +54,7 @@ function memoryStore(blobs: ReadonlyMap<Digest, Uint8Array>): BlobStore {
       const blob = find(descriptor);
       for (let start = 0; start < blob.length; start += pieceBytes) {
         signal.throwIfAborted();
-        yield blob.subarray(start, start + pieceBytes);
+        yield new Uint8Array(blob.subarray(start, start + pieceBytes));
       }
     },
   };

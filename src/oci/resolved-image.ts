@@ -32,7 +32,8 @@ export type ResolvedImage = {
   readonly layers: readonly ResolvedLayer[];
   /**
    * The bytes of layer `index` as stored (compressed), from the first to the last. Retries and resumes by itself.
-   * The bytes are not verified: the reader compares size and digest with the descriptor.
+   * The bytes are not verified: the reader compares size and digest with the descriptor. A piece that fills its whole `ArrayBuffer` is the
+   * reader's own from then on.
    * Throws `OciError`; ends early only by throwing. Stops when `signal` aborts.
    */
   openLayer(index: number, options: OpenLayerOptions): AsyncIterable<Uint8Array>;

@@ -36,7 +36,7 @@ export async function* bodyPieces(body: Readable, options: BodyPiecesOptions): A
       return;
     }
     for (let done = 0; done < chunk.length; ) {
-      piece ??= Buffer.allocUnsafeSlow(Math.max(1, Math.min(pieceBytes, left ?? pieceBytes)));
+      piece ??= unfilled(Math.max(1, Math.min(pieceBytes, left ?? pieceBytes)));
       const length = Math.min(chunk.length - done, piece.length - used);
       piece.set(done === 0 && length === chunk.length ? chunk : chunk.subarray(done, done + length), used);
       done += length;
@@ -82,4 +82,9 @@ export async function* bodyPieces(body: Readable, options: BodyPiecesOptions): A
     body.off("data", onData).off("end", onEnd).off("close", onEnd);
     if (!hasEnded) body.destroy();
   }
+}
+
+/** Zeroing what is filled right away would cost as much as a copy. */
+function unfilled(sizeBytes: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(Buffer.allocUnsafeSlow(sizeBytes).buffer);
 }
