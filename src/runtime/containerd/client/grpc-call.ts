@@ -142,15 +142,19 @@ function isGrpc(headers: IncomingHttpHeaders): boolean {
   return Number(headers[":status"]) === 200 && String(headers["content-type"]).startsWith("application/grpc");
 }
 
+/** The other side gives up this much later: it may say no more than "cancelled", while we know why. */
+const serverGraceMs = 1_000;
+
 /** gRPC over HTTP/2, "Requests"; the timeout has at most eight digits. */
 function requestHeaders(target: CallTarget, timeoutMs: number | undefined): OutgoingHttpHeaders {
+  const serverTimeoutMs = timeoutMs === undefined ? undefined : Math.ceil(timeoutMs) + serverGraceMs;
   return {
     ":method": "POST",
     ":path": `/${target.method}`,
     te: "trailers",
     "content-type": "application/grpc",
     "user-agent": "nodewarm",
-    ...(timeoutMs === undefined ? {} : { "grpc-timeout": `${Math.min(Math.ceil(timeoutMs), 99_999_999)}m` }),
+    ...(serverTimeoutMs === undefined ? {} : { "grpc-timeout": `${Math.min(serverTimeoutMs, 99_999_999)}m` }),
     ...target.headers,
   };
 }

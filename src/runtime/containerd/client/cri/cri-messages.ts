@@ -1,6 +1,9 @@
 import { bool, bytes, int32, labels, nested, nestedList, string, strings, uint32, uint64 } from "../message.ts";
 
-/** The messages of `runtime.v1` (Kubernetes `cri-api`, `pkg/apis/runtime/v1/api.proto`), the fields that are used. */
+/**
+ * The messages of `runtime.v1` (Kubernetes `cri-api`, `pkg/apis/runtime/v1/api.proto`), the fields that are used. Times are left
+ * out: in nanoseconds they are no safe integers.
+ */
 
 export const imageSpec = {
   image: string(1),
