@@ -80,7 +80,7 @@ export class PartialFile implements RandomAccessOutput {
 
   #flush(written: number): void {
     this.#sinceFlush += written;
-    if (this.#sinceFlush >= Number(process.env.NWFLUSH ?? 128) << 20 && this.#flushing === undefined) {
+    if (this.#sinceFlush >= flushBytes && this.#flushing === undefined) {
       this.#sinceFlush = 0;
       this.#flushing = this.#handle.datasync().finally(() => {
         this.#flushing = undefined;
