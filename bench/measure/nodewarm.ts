@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { z } from "zod";
+import { run } from "../suite/command.ts";
 import { dropPageCache, measureProgram, type ProgramUsage } from "./measured-run.ts";
 
 const whole = z.number().int().nonnegative();
@@ -26,13 +27,21 @@ const diskReport = z.object({
 export type DiskReport = z.infer<typeof diskReport>;
 export type BuildRun = { readonly usage: ProgramUsage; readonly disk: DiskReport };
 
-const program = join(import.meta.dirname, "../../bin/nodewarm");
+const root = join(import.meta.dirname, "../..");
+let bundled: Promise<string> | undefined;
+
+/** The program as it is released: made anew from the sources, once in a process. */
+function bundledProgram(): Promise<string> {
+  bundled ??= run(process.execPath, [join(root, "scripts/bundle.ts")]).then(() => join(root, "dist/nodewarm"));
+  return bundled;
+}
 
 /** Builds a disk of the images from a registry on `host`, as a process of its own; the page cache is dropped before. */
 export async function measureBuild(
   references: readonly string[],
   options: { readonly output: string; readonly host: string; readonly more?: readonly string[] },
 ): Promise<BuildRun> {
+  const program = await bundledProgram();
   await dropPageCache();
   const settings = ["-o", options.output, "--plain-http", options.host, "--json", "--progress", "none"];
   const args = ["build", ...settings, ...(options.more ?? []), ...references];

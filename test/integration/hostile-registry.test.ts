@@ -28,7 +28,7 @@ async function registry(scope: AsyncDisposableStack): Promise<FaultRegistry> {
 
 const faults: readonly (readonly [what: string, fault: Fault, expected: RegExp])[] = [
   ["stalls", { kind: "stall", afterBytes: 100 }, /stall-seconds/],
-  ["cuts", { kind: "cut", afterBytes: 100 }, /other side closed/],
+  ["cuts", { kind: "cut", afterBytes: 100 }, /the other side closed/],
   ["sends other bytes", { kind: "wrong-bytes" }, /digest/],
   ["sends less than it says", { kind: "resized", byBytes: -50, withLength: false }, /digest|ended after/],
   ["sends a shorter whole", { kind: "resized", byBytes: -50, withLength: true }, /digest|instead of/],

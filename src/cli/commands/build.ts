@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { LayerPool } from "../../disk/build/layers/layer-pool.ts";
 import type { Platform } from "../../oci/descriptor.ts";
 import type { ResolvedImage } from "../../oci/resolved-image.ts";
@@ -39,6 +40,23 @@ async function buildDisks(
   progress: Progress,
   io: CommandIo,
 ): Promise<readonly DiskReport[]> {
+  // Before all else: its first thread starts while images are looked up.
+  const { LayerPool } = await import("../../disk/build/layers/layer-pool.ts");
+  const pool = new LayerPool(given.jobs);
+  try {
+    return await buildWith(pool, given, list, progress, io);
+  } finally {
+    await pool.close();
+  }
+}
+
+async function buildWith(
+  pool: LayerPool,
+  given: BuildArguments,
+  list: ImageList,
+  progress: Progress,
+  io: CommandIo,
+): Promise<readonly DiskReport[]> {
   const { imageOpener } = await import("../../oci/open-image.ts");
   const opener = await imageOpener({
     authfile: given.authFile,
@@ -49,20 +67,22 @@ async function buildDisks(
     environment: io.env,
     userAgent: `nodewarm/${version()}`,
   });
-  const { LayerPool } = await import("../../disk/build/layers/layer-pool.ts");
-  const pool = new LayerPool(given.jobs);
   let images: readonly OpenImage[] = [];
   try {
     images = await openImages(list.images, (argument) => opener.open(argument));
     // All are looked up before the first disk is built: an image that a platform lacks is told at once.
     const planned: PlannedDisk[] = [];
-    for (const platform of given.platforms) planned.push(await planDisk(platform, images, progress, io.signal));
+    for (const platform of given.platforms) {
+      const plan = planDisk(platform, images, progress, io.signal);
+      // Loaded while registries answer.
+      await Promise.all([plan, nextTurn().then(() => import("../../disk/build/build-disk.ts"))]);
+      planned.push(await plan);
+    }
     const reports: DiskReport[] = [];
     for (const [i, disk] of planned.entries())
       reports.push(await buildPlanned(disk, given, list.line, i === 0 ? pool : undefined, progress, io.signal));
     return reports;
   } finally {
-    await pool.close();
     await closeImages(images);
     await opener.close();
   }

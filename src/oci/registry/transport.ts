@@ -206,11 +206,11 @@ function networkFailure(url: URL, error: unknown): Error {
     const message = `${shownUrl(url)} does not answer: gave up waiting (--limit stall-seconds=N)`;
     return new TryAgain(new OciError("transfer-broken", message, { cause: error }));
   }
-  const failure = new OciError(
-    "registry-unreachable",
-    `Cannot talk to ${shownUrl(url)}: ${causeText(innermost(error))}${hint(url, code)}`,
-    { cause: error },
-  );
+  // Node says "aborted" or "socket hang up".
+  const what = code === "ECONNRESET" ? "the other side closed the connection" : causeText(innermost(error));
+  const failure = new OciError("registry-unreachable", `Cannot talk to ${shownUrl(url)}: ${what}${hint(url, code)}`, {
+    cause: error,
+  });
   return hopeless.test(code) ? failure : new TryAgain(failure);
 }
 

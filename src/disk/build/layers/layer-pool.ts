@@ -1,3 +1,4 @@
+import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { LayerError, type LayerErrorCode } from "../../../layers/layer-error.ts";
 import type { LayerResult } from "../../../layers/read-layer.ts";
@@ -26,9 +27,9 @@ export interface RunningLayer {
 type Slot = { readonly worker: Worker; busy: boolean; failure: unknown };
 
 /** Threads that are started before there is anything to read. */
-const threadsAtOnce = 2;
+const threadsAtOnce = 1;
 
-/** Worker threads that read layers; each reads one at a time. Those beyond the first two start when they are needed. */
+/** Worker threads that read layers; each reads one at a time. Those beyond the first start when they are needed. */
 export class LayerPool {
   readonly #slots: Slot[];
   readonly #threads: number;
@@ -74,7 +75,8 @@ export class LayerPool {
 }
 
 function startThread(): Slot {
-  const worker = new Worker(new URL("./layer-worker.ts", import.meta.url), {
+  // Beside this file, be it a source or the bundle.
+  const worker = new Worker(new URL(`./layer-worker${extname(import.meta.filename)}`, import.meta.url), {
     resourceLimits: { maxYoungGenerationSizeMb },
   });
   const slot: Slot = { worker, busy: false, failure: undefined };
@@ -187,14 +189,17 @@ function runLayer(
   };
 }
 
-/** The same bytes in pieces of `messageBytes` that nobody else holds. */
+/** The same bytes in pieces of about `messageBytes`, each the only thing in its buffer; those that come so are passed on. */
 async function* gathered(input: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array<ArrayBuffer>> {
   const garbage = new YoungGarbage();
   let piece = new Uint8Array(messageBytes);
   let used = 0;
   for await (const bytes of input) {
-    // The pieces of the source and those made of them.
-    garbage.add(2 * bytes.length);
+    garbage.add(bytes.length);
+    if (used === 0 && bytes.length >= messageBytes && bytes.length === bytes.buffer.byteLength) {
+      yield bytes as Uint8Array<ArrayBuffer>;
+      continue;
+    }
     for (let done = 0; done < bytes.length; ) {
       const length = Math.min(bytes.length - done, messageBytes - used);
       piece.set(bytes.subarray(done, done + length), used);
@@ -202,6 +207,7 @@ async function* gathered(input: AsyncIterable<Uint8Array>): AsyncIterable<Uint8A
       done += length;
       if (used < messageBytes) continue;
       yield piece;
+      garbage.add(messageBytes);
       piece = new Uint8Array(messageBytes);
       used = 0;
     }
