@@ -113,7 +113,10 @@ async function runProcess(): Promise<void> {
   // A reader such as `head` that has seen enough is no error.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
   process.exitCode = await main(process.argv.slice(2), {
-    stdin: process.stdin,
+    // Opened by those who read it only: that takes some milliseconds.
+    get stdin() {
+      return process.stdin;
+    },
     stdout: process.stdout,
     stderr: process.stderr,
     env: process.env,
