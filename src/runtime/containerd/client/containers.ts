@@ -17,6 +17,9 @@ const list = {
   response: { containers: nestedList(1, containerMessage) },
 };
 
+/** For the comparison with the published API. */
+export const containerMethods = { list };
+
 /** A container's record; it runs, ran, or never did. */
 export type Container = Decoded<typeof containerMessage>;
 

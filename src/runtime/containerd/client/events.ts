@@ -17,6 +17,9 @@ const subscribe = {
   response: envelope,
 };
 
+/** For the comparison with the published API. */
+export const eventMethods = { subscribe };
+
 export type ContainerdEvent = {
   readonly namespace: string;
   /** Such as `/images/delete`. */

@@ -32,6 +32,9 @@ const update = {
 };
 const remove = { name: `${service}/Delete`, request: { name: string(1), sync: bool(2) }, response: empty };
 
+/** For the comparison with the published API. */
+export const imageMethods = { get, list, create, update, remove };
+
 export type NewImage = {
   readonly name: string;
   readonly target: Descriptor;

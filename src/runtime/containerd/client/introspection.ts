@@ -25,6 +25,9 @@ const server = {
   response: { uuid: string(1), pid: uint64(2), pidns: uint64(3) },
 };
 
+/** For the comparison with the published API. */
+export const introspectionMethods = { plugins, server };
+
 /** A part of the daemon, such as type `io.containerd.snapshotter.v1`, id `overlayfs`. */
 export type Plugin = {
   readonly type: string;

@@ -30,6 +30,9 @@ const listResources = {
   response: { resources: nestedList(1, resourceMessage) },
 };
 
+/** For the comparison with the published API. */
+export const leaseMethods = { create, remove, list, addResource, listResources };
+
 export type Lease = {
   readonly id: string;
   readonly labels: Labels;

@@ -10,6 +10,7 @@ import {
   FieldDescriptorProto_Type,
   FieldDescriptorProtoSchema,
   FileDescriptorProtoSchema,
+  MessageOptionsSchema,
 } from "@bufbuild/protobuf/wkt";
 import fc from "fast-check";
 import {
@@ -188,7 +189,9 @@ function messageProto(name: string, schema: Schema, path: string): DescriptorPro
     }
     if (field.kind === "labels") {
       const entry = messageProto(nestedName, { key: string(1), value: string(2) }, `${path}.${nestedName}`);
-      message.nestedType.push(create(DescriptorProtoSchema, { ...entry, options: { mapEntry: true } }));
+      message.nestedType.push(
+        create(DescriptorProtoSchema, { ...entry, options: create(MessageOptionsSchema, { mapEntry: true }) }),
+      );
     }
   }
   return message;

@@ -15,6 +15,9 @@ const list = {
 const create = { name: `${service}/Create`, request: { namespace: nested(1, namespaceMessage) }, response: empty };
 const remove = { name: `${service}/Delete`, request: { name: string(1) }, response: empty };
 
+/** For the comparison with the published API. */
+export const namespaceMethods = { list, create, remove };
+
 export type Namespace = Decoded<typeof namespaceMessage>;
 
 /** containerd's own namespaces: images, content records and snapshots are seen in one of them only. */

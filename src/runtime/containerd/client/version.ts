@@ -11,6 +11,9 @@ const version = {
   response: { version: string(1), revision: string(2) },
 };
 
+/** For the comparison with the published API. */
+export const versionMethods = { version };
+
 /** As the daemon says it, e.g. `1.6.20~ds1` of Debian's or `v2.1.9` of upstream's. */
 export type ContainerdVersion = Decoded<typeof version.response>;
 

@@ -35,6 +35,9 @@ const execSync = {
   response: execResult,
 };
 
+/** For the comparison with the published API. */
+export const criContainerMethods = { create, start, stop, remove, status, list, execSync };
+
 /** ContainerConfig; metadata and image are what containerd asks for at least. */
 export type ContainerConfig = Encodable<typeof containerConfig>;
 

@@ -18,6 +18,9 @@ const pull = {
 };
 const remove = { name: `${service}/RemoveImage`, request: { image: nested(1, imageSpec) }, response: {} };
 
+/** For the comparison with the published API. */
+export const criImageMethods = { status, list, pull, remove };
+
 /** An image as kubelet sees it. */
 export type CriImage = {
   /** Digest of its config. */

@@ -13,6 +13,9 @@ const run = {
 const stop = { name: `${service}/StopPodSandbox`, request: { podSandboxId: string(1) }, response: {} };
 const remove = { name: `${service}/RemovePodSandbox`, request: { podSandboxId: string(1) }, response: {} };
 
+/** For the comparison with the published API. */
+export const criPodMethods = { run, stop, remove };
+
 /** PodSandboxConfig; metadata (name, uid, namespace) is what containerd asks for at least. */
 export type PodSandboxConfig = Encodable<typeof sandboxConfig>;
 

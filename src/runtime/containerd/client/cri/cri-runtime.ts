@@ -20,6 +20,9 @@ const status = {
   },
 };
 
+/** For the comparison with the published API. */
+export const criRuntimeMethods = { version, status };
+
 export type CriVersion = Decoded<typeof version.response>;
 
 export type CriRuntimeHandler = {
