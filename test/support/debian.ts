@@ -24,7 +24,11 @@ export async function downloadPackages(cacheName: string, options: PackageOption
     const apt = await privateApt(scope, options.suite);
     await run("apt-get", [...apt, "update"], { timeoutMs: 300_000 });
     const names = options.withDependencies ? await dependencies(apt, options.packages) : options.packages;
-    await downloadAll(apt, folder, names);
+    // In a folder of its own until all are there: another process may do the same.
+    const partial = await mkdtemp(join(folder, ".partial-"));
+    await downloadAll(apt, partial, names);
+    for (const file of await readdir(partial)) await rename(join(partial, file), join(folder, file));
+    await rm(partial, { recursive: true });
     await writeFile(join(folder, "complete"), "");
   }
   return (await list()).map((name) => join(folder, name));

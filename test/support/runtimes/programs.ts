@@ -34,8 +34,13 @@ const releases: Record<Suite, { readonly options: PackageOptions; readonly progr
  */
 export async function releasePrograms(suite: Suite): Promise<string> {
   const { options, programs } = releases[suite];
-  return foreignPrograms(options, programs);
+  const folder = folders.get(suite) ?? foreignPrograms(options, programs);
+  folders.set(suite, folder);
+  return folder;
 }
+
+/** Asked for more than once at a time, but fetched once. */
+const folders = new Map<Suite, Promise<string>>();
 
 /** Folder of `mkfs.erofs` and `fsck.erofs` 1.8, which containerd's EROFS differ wants. Throws when they cannot be had. */
 export async function newErofsPrograms(): Promise<string> {
