@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
-import { mkdir, readlink } from "node:fs/promises";
+import { once } from "node:events";
+import { closeSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { startInMountNamespace } from "../../../test/support/mount-namespace.ts";
@@ -7,6 +9,7 @@ import { needs, needsRoot } from "../../../test/support/privileges.ts";
 import { makeSmallDisk } from "../../../test/support/small-disk.ts";
 import { type Scope, temporaryDirectory } from "../../../test/support/temporary.ts";
 import { readDiskSource } from "./disk-source.ts";
+import { HostError } from "./host-error.ts";
 import { tryIdMappedMount } from "./id-mapped-mount.ts";
 import { readKernel } from "./kernel.ts";
 import { openMountNamespace, ownMountNamespace } from "./mount-namespace.ts";
@@ -53,14 +56,29 @@ describe("the trial of user namespaces", { skip: needsRoot }, () => {
     assert.deepEqual(await tryIdMappedMount(folder, namespace), { isSupported: true });
   });
 
-  test("a user namespace is made without leaving a process", async () => {
-    const children = async () =>
-      (await import("node:fs/promises")).readFile(`/proc/self/task/${process.pid}/children`, "utf8");
-    const before = await children();
-    const users = await openUserNamespace(100_000, 65_536);
-    assert.notEqual(await readlink(`/proc/self/fd/${users.fd}`), await readlink("/proc/self/ns/user"));
-    await users.close();
-    assert.equal(await children(), before);
+  test("a user namespace is made without leaving a process or a descriptor", () => {
+    const children = () => readFileSync(`/proc/self/task/${process.pid}/children`, "utf8");
+    const before = { children: children(), descriptors: readdirSync("/proc/self/fd").length };
+    const namespace = openUserNamespace(100_000, 65_536);
+    assert.notEqual(readlinkSync(`/proc/self/fd/${namespace}`), readlinkSync("/proc/self/ns/user"));
+    closeSync(namespace);
+    assert.deepEqual({ children: children(), descriptors: readdirSync("/proc/self/fd").length }, before);
+  });
+
+  test("ids that cannot be mapped are refused, and nothing is left", () => {
+    const before = readdirSync("/proc/self/fd").length;
+    assert.throws(
+      () => openUserNamespace(100_000, 0),
+      (error: unknown) => error instanceof HostError && error.code === "not-supported",
+    );
+    assert.equal(readdirSync("/proc/self/fd").length, before);
+  });
+
+  test("signals arrive as before once a user namespace was made", async () => {
+    closeSync(openUserNamespace(100_000, 65_536));
+    const arrived = once(process, "SIGUSR2");
+    process.kill(process.pid, "SIGUSR2");
+    await arrived;
   });
 });
 

@@ -1,6 +1,7 @@
+import { closeSync } from "node:fs";
 import { HostError } from "./host-error.ts";
 import { type MountNamespace, ownMountNamespace } from "./mount-namespace.ts";
-import { call, errorCode } from "./system-calls.ts";
+import { errorCode } from "./system-calls.ts";
 import { openUserNamespace } from "./user-namespace.ts";
 
 /** Calls newer than Linux 5.0 have the same number on all architectures that containers run on (asm-generic/unistd.h). */
@@ -35,22 +36,22 @@ export async function tryIdMappedMount(
   path: string,
   namespace: MountNamespace = ownMountNamespace,
 ): Promise<IdMapTrial> {
-  let users: Awaited<ReturnType<typeof openUserNamespace>>;
+  let userNamespace: number;
   try {
-    users = await openUserNamespace(firstId, idCount);
+    userNamespace = openUserNamespace(firstId, idCount);
   } catch (error) {
     if (!(error instanceof HostError)) throw error;
     return { isSupported: false, code: errorCode(error.cause), reason: error.message };
   }
   try {
-    await cloneWithIds(path, users.fd, namespace);
+    await cloneWithIds(path, userNamespace, namespace);
     return { isSupported: true };
   } catch (error) {
     const code = errorCode(error);
     if (code === undefined) throw error;
     return { isSupported: false, code, reason: reasonOf(code, path) };
   } finally {
-    await users.close();
+    closeSync(userNamespace);
   }
 }
 
@@ -64,7 +65,7 @@ async function cloneWithIds(path: string, userNamespace: number, namespace: Moun
     const flags = atEmptyPath | atRecursive;
     await namespace.call("mountSetattr", mountSetattrNumber, tree, "", flags, bytes, attributes.bytes);
   } finally {
-    await call("close", tree);
+    closeSync(tree);
   }
 }
 

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { link, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import { link, open, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { describe, test } from "node:test";
 import { attachLoopDevice } from "../../../test/support/mount.ts";
@@ -26,6 +27,9 @@ describe("loop devices", { skip: needs("losetup") }, () => {
     assert.equal(await attribute("size"), `${sizeBytes / 512}`);
     assert.equal(await attribute("ro"), "1");
     assert.equal(await attribute("loop/autoclear"), "1");
+    const direct = await open(path, constants.O_RDONLY | constants.O_DIRECT).catch(() => undefined);
+    if (direct !== undefined) assert.equal(await attribute("loop/dio"), "1");
+    await direct?.close();
     assert.equal(await attribute("dev"), `${device.device.major}:${device.device.minor}`);
     assert.deepEqual(await readFile(device.path), (await readFile(path)).subarray(0, sizeBytes));
     await device.close();

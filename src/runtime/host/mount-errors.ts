@@ -55,8 +55,16 @@ export function mountError(cause: unknown, source: string, target: string, devic
 
 const namesShown = 5;
 
-/** What a failed umount2(2) means; for EBUSY with who holds the mount. `table` is that after the failure. */
-export async function unmountError(cause: unknown, mounted: MountEntry, table: MountTable): Promise<HostError> {
+/**
+ * What a failed umount2(2) means; for EBUSY with who holds the mount in the namespace of `processId`. `table` is that after
+ * the failure.
+ */
+export async function unmountError(
+  cause: unknown,
+  mounted: MountEntry,
+  table: MountTable,
+  processId: number | "self",
+): Promise<HostError> {
   const code = errorCode(cause);
   const { mountPoint } = mounted;
   if (code === "EPERM" || code === "EACCES") {
@@ -67,7 +75,7 @@ export async function unmountError(cause: unknown, mounted: MountEntry, table: M
   if (code !== "EBUSY")
     return new HostError("system", `${mountPoint} cannot be unmounted: ${code ?? String(cause)}`, { cause });
   const below = table.entries.filter(({ parentId, id }) => parentId === mounted.id && id !== mounted.id);
-  const users = await findPathUsers(mountPoint);
+  const users = await findPathUsers(mountPoint, processId);
   const holders = [
     ...below.map((entry) => `the mount ${entry.mountPoint}`),
     ...users.map(({ pid, name }) => `process ${pid} (${name})`),

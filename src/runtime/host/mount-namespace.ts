@@ -11,6 +11,8 @@ import { call, errorCode, SystemCallError, type SystemCaller } from "./system-ca
 export interface MountNamespace {
   /** True where it is that of this program. */
   readonly isOwn: boolean;
+  /** A process in it. */
+  readonly processId: number | "self";
   /** Makes a call whose paths mean those of the namespace. */
   readonly call: SystemCaller;
   /** What is mounted in it. Throws `HostError`. */
@@ -27,6 +29,7 @@ export interface MountNamespace {
 /** The namespace of this program. */
 export const ownMountNamespace: MountNamespace = {
   isOwn: true,
+  processId: "self",
   call,
   table: () => readMountTable("self"),
   localPath: (path) => path,
@@ -50,6 +53,7 @@ export async function openMountNamespace(pid: number): Promise<MountNamespace> {
   const thread = await NamespaceThread.start(pid);
   return {
     isOwn: false,
+    processId: pid,
     call: (name, ...args) => thread.call({ name, args }),
     table: () => tableOf(pid),
     localPath: (path) => `/proc/${pid}/root${path}`,

@@ -7,17 +7,18 @@ export type PathUser = {
 };
 
 /**
- * Processes of this mount namespace whose working directory, root, program or open files lie at or below a path: those that
+ * Processes in the mount namespace of `inNamespaceOf` whose working directory, root, program or open files lie at or below a path: those that
  * keep it from being unmounted (mapped files, whose descriptor is closed, are not looked for). Processes that end meanwhile,
  * or that we may not look into, are left out.
  */
-export async function findPathUsers(path: string): Promise<PathUser[]> {
-  const own = await readlink("/proc/self/ns/mnt");
+export async function findPathUsers(path: string, inNamespaceOf: number | "self"): Promise<PathUser[]> {
+  const wanted = await readlink(`/proc/${inNamespaceOf}/ns/mnt`).catch(() => undefined);
   const users: PathUser[] = [];
   for (const pid of await processIds()) {
     const folder = `/proc/${pid}`;
     const namespace = await readlink(`${folder}/ns/mnt`).catch(() => undefined);
-    if (namespace === own && (await usesPath(folder, path))) users.push({ pid, name: await processName(pid) });
+    if (namespace !== undefined && namespace === wanted && (await usesPath(folder, path)))
+      users.push({ pid, name: await processName(pid) });
   }
   return users;
 }

@@ -18,7 +18,7 @@ const declarations = {
   setns: "int setns(int fd, int type)",
   syncfs: "int syncfs(int fd)",
   flock: "int flock(int fd, int operation)",
-  close: "int close(int fd)",
+  pthread_sigmask: "int pthread_sigmask(int how, const uint8_t *set, _Out_ uint8_t *before)",
   clone: "int clone(void *function, void *stack, int flags, void *argument)",
   waitpid: "int waitpid(int pid, void *status, int options)",
 } as const;

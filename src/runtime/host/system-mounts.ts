@@ -85,7 +85,7 @@ export class SystemMounts implements Mounts {
       // Another program was faster.
       const table = await this.table();
       if (errorCode(error) === "EINVAL" && table.at(target) === undefined) return false;
-      throw await unmountError(error, mounted, table);
+      throw await unmountError(error, mounted, table, this.#namespace.processId);
     }
   }
 

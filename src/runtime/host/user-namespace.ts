@@ -1,4 +1,4 @@
-import { type FileHandle, open, writeFile } from "node:fs/promises";
+import { closeSync, openSync, writeFileSync } from "node:fs";
 import koffi from "koffi";
 import { HostError } from "./host-error.ts";
 import { callHere, errorCode, functionAddress, SystemCallError } from "./system-calls.ts";
@@ -7,24 +7,33 @@ import { callHere, errorCode, functionAddress, SystemCallError } from "./system-
 const cloneNewUser = 0x1000_0000;
 /** include/uapi/linux/wait.h: also children that send no signal when they end. */
 const waitAll = 0x4000_0000;
+/** include/uapi/asm-generic/signal-defs.h, and the size of glibc's and musl's `sigset_t`. */
+const setMask = 2;
+const signalSetBytes = 128;
 
 const stackBytes = 64 << 10;
+/** How long the child sleeps at most; it is killed long before, unless this program was. */
+const childSeconds = 5;
 
 /**
- * A new user namespace whose root is the user and group `firstId` outside, with `count` ids; it lives as long as its
- * descriptor, or what was made with it. The caller closes it. Throws `HostError` `not-supported` where the system allows none.
+ * A new user namespace whose root is the user and group `firstId` outside, with `count` ids; the descriptor of it, which the
+ * caller closes. Takes a few milliseconds, in which the program does nothing else. Throws `HostError` `not-supported` where
+ * the system allows none.
  *
- * unshare(2) refuses to make one for a program with several threads. So a child is cloned that runs nothing but `pause` of the
+ * unshare(2) refuses to make one for a program with several threads. So a child is cloned that runs nothing but `sleep` of the
  * C library, on a stack of its own and a copy of our memory, until its namespace has been opened; no JavaScript runs in it.
  */
-export async function openUserNamespace(firstId: number, count: number): Promise<FileHandle> {
-  const pid = startPausedChild();
+export function openUserNamespace(firstId: number, count: number): number {
+  const pid = startSleepingChild();
+  let namespace: number | undefined;
   try {
+    namespace = openSync(`/proc/${pid}/ns/user`, "r");
     const mapping = `0 ${firstId} ${count}\n`;
-    await writeFile(`/proc/${pid}/uid_map`, mapping);
-    await writeFile(`/proc/${pid}/gid_map`, mapping);
-    return await open(`/proc/${pid}/ns/user`);
+    writeFileSync(`/proc/${pid}/uid_map`, mapping);
+    writeFileSync(`/proc/${pid}/gid_map`, mapping);
+    return namespace;
   } catch (cause) {
+    if (namespace !== undefined) closeSync(namespace);
     throw new HostError("not-supported", `a user namespace cannot be set up (${errorCode(cause) ?? cause})`, { cause });
   } finally {
     process.kill(pid, "SIGKILL");
@@ -32,13 +41,17 @@ export async function openUserNamespace(firstId: number, count: number): Promise
   }
 }
 
-function startPausedChild(): number {
+function startSleepingChild(): number {
   const stack = Buffer.alloc(stackBytes);
   // It grows downwards, from an address that is a multiple of 16.
   const top = (koffi.address(stack) + BigInt(stackBytes)) & ~15n;
+  const sleep = functionAddress("sleep");
+  // The child has our signal handlers, and would report a signal to its group to us a second time.
+  const before = Buffer.alloc(signalSetBytes);
+  callHere("pthread_sigmask", setMask, Buffer.alloc(signalSetBytes, 0xff), before);
   try {
     // Without a signal in the flags its end disturbs nobody, and only we wait for it.
-    return callHere("clone", functionAddress("pause"), top, cloneNewUser, null);
+    return callHere("clone", sleep, top, cloneNewUser, BigInt(childSeconds));
   } catch (cause) {
     if (!(cause instanceof SystemCallError)) throw cause;
     const reasons: Readonly<Record<string, string>> = {
@@ -48,5 +61,7 @@ function startPausedChild(): number {
     };
     const reason = reasons[cause.code] ?? cause.code;
     throw new HostError("not-supported", `a user namespace cannot be made: ${reason}`, { cause });
+  } finally {
+    callHere("pthread_sigmask", setMask, before, null);
   }
 }
