@@ -1,4 +1,4 @@
-import { blockBytes } from "../../filesystem/erofs/constants.ts";
+import { blockBytes, maximumBlocks } from "../../filesystem/erofs/constants.ts";
 import { limitValues } from "../../oci/limit.ts";
 import { diskLimits } from "../limits.ts";
 import { planBlobs } from "./blob-plan.ts";
@@ -86,6 +86,7 @@ async function writeData(file: PartialFile, old: OldDisk | undefined, options: B
     if (place !== undefined) await file.write(bytes, place.firstBlock * blockBytes);
   }
   const contents = new ContentStore(file, plan.endBlock);
+  file.expectNoReads(plan.endBlock * blockBytes, maximumBlocks * blockBytes);
   const read = await readLayers({
     layers: distinctLayers(options.images),
     options,

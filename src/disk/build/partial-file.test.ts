@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, statfs, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
@@ -72,4 +72,32 @@ test("what a killed build left is taken over and begun anew", async (t) => {
   await file.write(new Uint8Array(3).fill(1), 0);
   await file.commit();
   assert.deepEqual([...(await readFile(target))], [1, 1, 1]);
+});
+
+const tmpfsMagic = 0x01021994;
+
+test("what will not be read again leaves the page cache while the file grows, the rest stays", async (t) => {
+  const directory = await folder(t);
+  if ((await statfs(directory)).type === tmpfsMagic) return t.skip(`${directory} is in memory`);
+  if (!existsSync("/usr/bin/fincore")) return t.skip("there is no fincore (package util-linux-extra)");
+  const file = await PartialFile.create(join(directory, "disk.erofs"));
+  t.after(() => file.discard());
+  const cachedBytes = (): number =>
+    Number(
+      execFileSync("fincore", ["-b", "-n", "-o", "RES", join(directory, ".disk.erofs.nodewarm-partial")], {
+        encoding: "utf8",
+      }),
+    );
+  const mebibyte = 1 << 20;
+  const bytes = new Uint8Array(mebibyte).fill(1);
+  file.expectNoReads(8 * mebibyte, 160 * mebibyte);
+  for (let i = 0; i < 130; i++) await file.write(bytes, i * mebibyte);
+  // The beginning, what came after the flush had begun, and what was read ahead.
+  for (let waited = 0; cachedBytes() > 40 * mebibyte && waited < 5000; waited += 50)
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.ok(cachedBytes() <= 40 * mebibyte, `${cachedBytes()} bytes are still cached`);
+  assert.ok(cachedBytes() >= 8 * mebibyte, `only ${cachedBytes()} bytes are cached`);
+  const read = new Uint8Array(mebibyte);
+  await file.read(read, 100 * mebibyte);
+  assert.deepEqual(read, bytes);
 });

@@ -4,6 +4,7 @@ import { basename, dirname, join } from "node:path";
 import koffi from "koffi";
 import type { RandomAccessOutput } from "../../filesystem/erofs/writer/output.ts";
 import { DiskError } from "../disk-error.ts";
+import { dropFromPageCache } from "./page-cache.ts";
 
 const lockExclusive = 2;
 const lockNonBlocking = 4;
@@ -32,6 +33,8 @@ export class PartialFile implements RandomAccessOutput {
   #sinceFlush = 0;
   #flushing: Promise<void> | undefined;
   #writer: LentWriter | undefined;
+  #unreadStart = 0;
+  #unreadEnd = 0;
 
   private constructor(handle: FileHandle, path: string, target: string) {
     this.#handle = handle;
@@ -82,12 +85,23 @@ export class PartialFile implements RandomAccessOutput {
     this.#sinceFlush += written;
     if (this.#sinceFlush >= flushBytes && this.#flushing === undefined) {
       this.#sinceFlush = 0;
-      this.#flushing = this.#handle.datasync().finally(() => {
+      this.#flushing = this.#writeBack().finally(() => {
         this.#flushing = undefined;
       });
       // Seen again by `commit`, whose sync fails too.
       this.#flushing.catch(() => {});
     }
+  }
+
+  /** Says that `start` to `end` will hardly be read before the file is done: the page cache need not keep what is written there. */
+  expectNoReads(start: number, end: number): void {
+    this.#unreadStart = start;
+    this.#unreadEnd = end;
+  }
+
+  async #writeBack(): Promise<void> {
+    await this.#handle.datasync();
+    await dropFromPageCache(this.#handle.fd, this.#unreadStart, this.#unreadEnd - this.#unreadStart);
   }
 
   async read(bytes: Uint8Array, position: number): Promise<void> {

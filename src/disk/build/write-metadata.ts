@@ -42,6 +42,8 @@ export async function writeMetadata(
   created: Created,
 ): Promise<WrittenDisk> {
   const { plan, contents, read } = data;
+  // What comes now is digested in the end.
+  file.expectNoReads(plan.endBlock * blockBytes, contents.endBlock * blockBytes);
   const chains = new Chains(read.trees);
   const images = options.images.map((image) => placeImage(chains, image));
   const layerImages = options.erofsCache
