@@ -173,6 +173,23 @@ test("broken answers are errors, never values", async () => {
   }
 });
 
+test("a server that says goodbye finishes the call under way; the next one goes to its successor", async () => {
+  await using scope = new AsyncDisposableStack();
+  let sessions = 0;
+  const server = createHttp2Server();
+  server.on("session", () => sessions++);
+  server.on("stream", (stream) => {
+    stream.session?.goaway();
+    void sleep(50).then(() => answer(stream, say("last words"), "0"));
+  });
+  const channel = channelTo(scope, await listen(scope, server));
+  const first = channel.call(method, {});
+  await sleep(25);
+  const second = channel.call(method, {});
+  assert.deepEqual(await Promise.all([first, second]), [{ text: "last words" }, { text: "last words" }]);
+  assert.equal(sessions, 2);
+});
+
 test("a call ends at its deadline, and the server gives up a second later", async () => {
   await using scope = new AsyncDisposableStack();
   const timeouts: unknown[] = [];

@@ -13,6 +13,8 @@ export class GrpcConnection {
   /** Path of the socket. */
   readonly address: string;
   #session: ClientHttp2Session | undefined;
+  /** The current one, and those that a restarting daemon lets finish their calls. */
+  readonly #sessions = new Set<ClientHttp2Session>();
   #isClosed = false;
 
   /** `address`: a path, or a `unix://` URL as container tools write it. */
@@ -24,7 +26,7 @@ export class GrpcConnection {
   request(headers: OutgoingHttpHeaders): ClientHttp2Stream {
     if (this.#isClosed)
       throw new RuntimeError("cancelled", `The connection to ${this.address} was closed by its owner`);
-    const session = this.#session ?? this.#open();
+    const session = this.#usableSession ?? this.#open();
     const stream = session.request(headers);
     hold(session, stream);
     return stream;
@@ -33,8 +35,13 @@ export class GrpcConnection {
   /** Ends the connection and all calls on it. */
   close(): void {
     this.#isClosed = true;
-    this.#session?.destroy();
-    this.#session = undefined;
+    for (const session of this.#sessions) session.destroy();
+  }
+
+  /** A session may be at its end already, and its event still to come. */
+  get #usableSession(): ClientHttp2Session | undefined {
+    const session = this.#session;
+    return session === undefined || session.closed || session.destroyed ? undefined : session;
   }
 
   #open(): ClientHttp2Session {
@@ -49,10 +56,14 @@ export class GrpcConnection {
       if (!session.destroyed) session.setLocalWindowSize(windowBytes);
     });
     session.on("goaway", forget);
-    session.on("close", forget);
+    session.on("close", () => {
+      forget();
+      this.#sessions.delete(session);
+    });
     // Each stream gets the error, too.
     session.on("error", forget);
     session.unref();
+    this.#sessions.add(session);
     this.#session = session;
     return session;
   }

@@ -72,10 +72,10 @@ export type ImageService = {
 };
 
 export function imageService(channel: Channel): ImageService {
+  const getImage: ImageService["get"] = async (name, options) =>
+    requiredImage((await channel.call(get, { name }, options)).image, name);
   return {
-    async get(name, options) {
-      return requiredImage((await channel.call(get, { name }, options)).image, name);
-    },
+    get: getImage,
     async list(filters = [], options) {
       const { images } = await channel.call(list, { filters }, options);
       return images.filter(({ target }) => target !== undefined && isDigest(target.digest)).map(imageOf);
@@ -90,7 +90,7 @@ export function imageService(channel: Channel): ImageService {
       const image = { name, labels: newLabels, target: target === undefined ? {} : targetMessage(target) };
       const updateMask = { paths: target === undefined ? paths : [...paths, "target"] };
       // Without a path, containerd replaces the whole record.
-      if (updateMask.paths.length === 0) return this.get(name, options);
+      if (updateMask.paths.length === 0) return getImage(name, options);
       return requiredImage((await channel.call(update, { image, updateMask }, options)).image, name);
     },
     async delete(name, { sync = false, ...options } = {}) {

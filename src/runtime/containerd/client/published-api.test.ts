@@ -57,9 +57,13 @@ const wellKnown: Record<string, Readonly<Record<string, number>>> = {
   "google.rpc.Status": { code: 1, message: 2 },
 };
 
-test("every method and field is one that containerd and Kubernetes publish", { skip: needsProgram("go") }, async () => {
+test("every method and field is one that containerd and Kubernetes publish", {
+  skip: needsProgram("go"),
+}, async (context) => {
+  const files = await protoFiles().catch((error: Error) => error);
+  if (files instanceof Error) return context.skip(`the published files cannot be had: ${files.message}`);
   const published: Published = { messages: new Map(), enums: new Map(), calls: new Map() };
-  for (const path of await protoFiles()) readProto(await readFile(path, "utf8"), published);
+  for (const path of files) readProto(await readFile(path, "utf8"), published);
   let compared = 0;
   for (const { name, request, response } of methods.flatMap((group) => Object.values(group))) {
     const types = published.calls.get(name);
