@@ -40,7 +40,7 @@ level = "info"
 [plugins."io.containerd.nri.v1.nri"]
 disable = true
 ${isFirst ? criOfVersion1(settings, quoted) : criOfVersion2(settings, quoted)}
-${snapshotterTables(settings)}
+${isFirst ? "" : snapshotterTables(settings)}
 ${settings.contentSharingPolicy ? metadataTable(settings.contentSharingPolicy) : ""}
 ${settings.more ?? ""}
 `;
@@ -102,17 +102,24 @@ runtime_type = "io.containerd.runc.v2"
 Root = ${quoted("runc")}`;
 }
 
-function snapshotterTables(settings: ContainerdSettings): string {
-  if (settings.snapshotter !== "erofs") return "";
-  const caches = settings.layerContentCaches ?? [];
-  return `[plugins."io.containerd.snapshotter.v1.erofs"]
-${caches.length === 0 ? "" : `layer_content_caches = ${JSON.stringify(caches)}`}
+/** 2.x imports and pulls through the transfer service, which unpacks only with the snapshotters that it was told of. */
+function snapshotterTables({ snapshotter, layerContentCaches = [] }: ContainerdSettings): string {
+  if (snapshotter === undefined || snapshotter === "overlayfs") return "";
+  const platform = `linux/${process.arch === "arm64" ? "arm64" : "amd64"}`;
+  const isErofs = snapshotter === "erofs";
+  const unpacked = ["overlayfs", snapshotter].map((name) => {
+    return `[[plugins."io.containerd.transfer.v1.local".unpack_config]]
+platform = "${platform}"
+snapshotter = "${name}"
+differ = "${name === "erofs" ? "erofs" : "walking"}"
+`;
+  });
+  const erofs = `[plugins."io.containerd.snapshotter.v1.erofs"]
+${layerContentCaches.length === 0 ? "" : `layer_content_caches = ${JSON.stringify(layerContentCaches)}`}
 [plugins."io.containerd.service.v1.diff-service"]
 default = ["erofs", "walking"]
-[[plugins."io.containerd.transfer.v1.local".unpack_config]]
-platform = "${process.arch === "arm64" ? "linux/arm64" : "linux/amd64"}"
-snapshotter = "erofs"
-differ = "erofs"`;
+`;
+  return `${unpacked.join("")}${isErofs ? erofs : ""}`;
 }
 
 function metadataTable(policy: string): string {

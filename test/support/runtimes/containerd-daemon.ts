@@ -5,7 +5,7 @@ import { openCri } from "../../../src/runtime/containerd/client/cri/cri-client.t
 import type { CriStatus } from "../../../src/runtime/containerd/client/cri/cri-runtime.ts";
 import { type Daemon, run, startDaemon } from "../processes.ts";
 import type { Scope } from "../temporary.ts";
-import { type ContainerdSettings, containerdConfiguration } from "./containerd-configuration.ts";
+import { type ContainerdSettings, containerdConfiguration, type Snapshotter } from "./containerd-configuration.ts";
 import { guardedDirectory } from "./guarded-directory.ts";
 import { makeRuntimeImages, type RuntimeImages } from "./runtime-images.ts";
 
@@ -20,7 +20,7 @@ export type ContainerOptions = {
   readonly command?: readonly string[];
   /** Default: `default`. */
   readonly namespace?: string;
-  /** Default: `overlayfs`. */
+  /** Default: the daemon's. */
   readonly snapshotter?: string;
   /** Further options of `ctr run`. */
   readonly options?: readonly string[];
@@ -40,13 +40,17 @@ export class ContainerdDaemon {
   readonly state: string;
   /** The socket's form that CRI clients name: `unix://…`. */
   readonly endpoint: string;
+  /** That of CRI, of imports and of containers unless they say otherwise. */
+  readonly snapshotter: Snapshotter;
   readonly #scope: Scope;
   readonly #binaries: string;
   readonly #environment: Readonly<Record<string, string>>;
   #daemon: Daemon | undefined;
 
-  constructor(scope: Scope, version: string, binaries: string, directory: string, path: readonly string[]) {
+  /** `directory` holds the configuration already: see `startContainerdDaemon`. */
+  constructor(scope: Scope, version: string, binaries: string, directory: string, options: ContainerdOptions) {
     this.version = version;
+    this.snapshotter = options.snapshotter ?? "overlayfs";
     this.directory = directory;
     this.address = join(directory, "s");
     this.endpoint = `unix://${this.address}`;
@@ -54,7 +58,7 @@ export class ContainerdDaemon {
     this.state = join(directory, "state");
     this.#scope = scope;
     this.#binaries = binaries;
-    const folders = [...path, binaries, process.env.PATH, "/usr/sbin", "/sbin"];
+    const folders = [...(options.path ?? []), binaries, process.env.PATH, "/usr/sbin", "/sbin"];
     this.#environment = { PATH: folders.join(":"), TMPDIR: join(directory, "tmp"), NOTIFY_SOCKET: "" };
   }
 
@@ -124,7 +128,7 @@ export class ContainerdDaemon {
   async #run(id: string, container: ContainerOptions, options: readonly string[]): Promise<string> {
     return this.ctr(
       ...["--namespace", container.namespace ?? "default", "run", ...options],
-      ...["--snapshotter", container.snapshotter ?? "overlayfs", "--cgroup", join(this.cgroupParent, id)],
+      ...["--snapshotter", container.snapshotter ?? this.snapshotter, "--cgroup", join(this.cgroupParent, id)],
       ...["--runc-root", join(this.directory, "runc"), "--fifo-dir", join(this.directory, "fifo")],
       ...(container.options ?? []),
       ...[container.image, id, ...(container.command ?? [])],
@@ -132,7 +136,7 @@ export class ContainerdDaemon {
   }
 
   /** Imports the pause and the probe image into a namespace: `k8s.io` is that of CRI. */
-  async importRuntimeImages(namespace = "k8s.io", snapshotter = "overlayfs"): Promise<RuntimeImages> {
+  async importRuntimeImages(namespace = "k8s.io", snapshotter: string = this.snapshotter): Promise<RuntimeImages> {
     const images = await makeRuntimeImages(join(this.directory, `images-${randomUUID()}`));
     await this.ctr("--namespace", namespace, "images", "import", "--snapshotter", snapshotter, images.archive);
     return images;
@@ -168,7 +172,7 @@ export async function startContainerdDaemon(
   for (const name of ["tmp", "cni/bin", "cni/conf", "hosts"]) await mkdir(join(directory, name), { recursive: true });
   await writeFile(join(directory, "config.toml"), containerdConfiguration(version, directory, options));
   await writeNetwork(join(directory, "cni"));
-  const daemon = new ContainerdDaemon(scope, version, binaries, directory, options.path ?? []);
+  const daemon = new ContainerdDaemon(scope, version, binaries, directory, options);
   await daemon.start();
   return daemon;
 }

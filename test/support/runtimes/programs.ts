@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { foreignPrograms, type PackageOptions } from "../debian.ts";
+import { needs } from "../privileges.ts";
 import { run } from "../processes.ts";
 
 /** Debian releases that containerd, runc and Docker of the tests come from. */
@@ -50,6 +51,7 @@ export async function newErofsPrograms(): Promise<string> {
 
 /** Path of a runc from 1.2 on, which knows user namespaces over CRI; `undefined` where none can be had. */
 export async function findNewRunc(): Promise<string | undefined> {
+  if (needs("patchelf")) return undefined;
   const folder = await releasePrograms("sid").catch(() => undefined);
   if (folder === undefined) return undefined;
   const runc = join(folder, "runc");
