@@ -3,14 +3,15 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { before, test } from "node:test";
 import { digestHex } from "../../src/oci/descriptor.ts";
-import { type Containerd, startContainerd } from "../support/containerd.ts";
-import { containerd24Binaries } from "../support/containerd-2.4.ts";
+import type { Containerd } from "../support/containerd.ts";
+import { containerd24Binaries, containerd24Version } from "../support/containerd-2.4.ts";
 import { buildTestDisk } from "../support/disk-maker.ts";
 import { type MadeImage, makeImage, pushToRegistry } from "../support/image-maker.ts";
 import { mountErofs } from "../support/mount.ts";
 import { needs } from "../support/privileges.ts";
 import { run, runBytes } from "../support/processes.ts";
 import { startRegistry } from "../support/registry.ts";
+import { startContainerdDaemon } from "../support/runtimes/containerd-daemon.ts";
 import { newErofsPrograms } from "../support/runtimes/programs.ts";
 import { type Scope, temporaryDirectory } from "../support/temporary.ts";
 
@@ -134,15 +135,6 @@ async function startErofsContainerd(
   erofsUtils: string,
   cache: string,
 ): Promise<Containerd> {
-  const configuration = `
-[plugins."io.containerd.snapshotter.v1.erofs"]
-layer_content_caches = ["${cache}"]
-[plugins."io.containerd.service.v1.diff-service"]
-default = ["erofs", "walking"]
-[[plugins."io.containerd.transfer.v1.local".unpack_config]]
-platform = "${process.arch === "arm64" ? "linux/arm64" : "linux/amd64"}"
-snapshotter = "erofs"
-differ = "erofs"
-`;
-  return startContainerd(scope, { binaries, configuration, path: erofsUtils });
+  const options = { snapshotter: "erofs", layerContentCaches: [cache], path: [erofsUtils] } as const;
+  return startContainerdDaemon(scope, containerd24Version, binaries, options);
 }

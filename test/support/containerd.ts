@@ -2,7 +2,9 @@ import { readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { type Descriptor, type Digest, digestHex } from "../../src/oci/descriptor.ts";
 import { sha256 } from "./image-maker.ts";
-import { run, startDaemon } from "./processes.ts";
+import { run } from "./processes.ts";
+import { startContainerdDaemon } from "./runtimes/containerd-daemon.ts";
+import { programVersion } from "./runtimes/programs.ts";
 import { type Scope, temporaryDirectory } from "./temporary.ts";
 
 /** A containerd of one's own: root, state, socket and configuration in a temporary folder. */
@@ -15,56 +17,9 @@ export type Containerd = {
   log(): Promise<string>;
 };
 
-export type ContainerdOptions = {
-  /** Folder of `containerd`, its shim and `ctr`. */
-  readonly binaries: string;
-  /** Tables of containerd's configuration (TOML, `version = 2`) beyond the folders and the socket. */
-  readonly configuration?: string;
-  /** A folder of programs for the daemon, before those of PATH. */
-  readonly path?: string;
-};
-
-/** Debian's containerd, with the overlayfs snapshotter and nothing of CRI. */
+/** Debian's containerd as the machine has it. */
 export async function startDebianContainerd(scope: Scope): Promise<Containerd> {
-  return startContainerd(scope, { binaries: "/usr/bin" });
-}
-
-export async function startContainerd(scope: Scope, options: ContainerdOptions): Promise<Containerd> {
-  const directory = await temporaryDirectory(scope, "ctd");
-  const address = join(directory, "s");
-  const file = join(directory, "config.toml");
-  await writeFile(file, configurationOf(directory, address, options.configuration ?? ""));
-  const program = join(options.binaries, "containerd");
-  const ctrProgram = join(options.binaries, "ctr");
-  const folders = [...(options.path === undefined ? [] : [options.path]), options.binaries];
-  const env = { PATH: `${folders.join(":")}:${process.env.PATH}:/usr/sbin:/sbin`, NOTIFY_SOCKET: "" };
-  const ctr = (...args: readonly string[]) => run(ctrProgram, ["-a", address, ...args], { env, timeoutMs: 300_000 });
-  const daemon = await startDaemon(
-    scope,
-    program,
-    ["--config", file],
-    { logFile: join(directory, "log"), env },
-    async () =>
-      ctr("--connect-timeout", "1s", "version").then(
-        () => true,
-        () => false,
-      ),
-  );
-  return { address, directory, ctr, log: daemon.log };
-}
-
-function configurationOf(directory: string, address: string, more: string): string {
-  return `version = 2
-root = "${directory}/root"
-state = "${directory}/state"
-disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt", "io.containerd.internal.v1.tracing"]
-[grpc]
-address = "${address}"
-[ttrpc]
-address = "${address}.ttrpc"
-[debug]
-level = "warn"
-${more}`;
+  return startContainerdDaemon(scope, await programVersion("/usr/bin/containerd"), "/usr/bin");
 }
 
 export type ImportedImage = {
