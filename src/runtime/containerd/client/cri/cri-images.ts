@@ -18,8 +18,14 @@ const pull = {
 };
 const remove = { name: `${service}/RemoveImage`, request: { image: nested(1, imageSpec) }, response: {} };
 
+const fileSystemInfo = {
+  name: `${service}/ImageFsInfo`,
+  request: {},
+  response: { imageFilesystems: nestedList(1, { fsId: nested(2, { mountpoint: string(1) }) }) },
+};
+
 /** For the comparison with the published API. */
-export const criImageMethods = { status, list, pull, remove };
+export const criImageMethods = { status, list, pull, remove, fileSystemInfo };
 
 /** An image as kubelet sees it. */
 export type CriImage = {
@@ -42,6 +48,8 @@ export type CriImageService = {
   pull(image: string, options?: CallOptions): Promise<string>;
   /** All its names; an image that is not there is no error. */
   remove(image: string, options?: CallOptions): Promise<void>;
+  /** Where images are kept: the root folder of the snapshotter, that of the default one first. */
+  fileSystems(options?: CallOptions): Promise<string[]>;
 };
 
 export function criImageService(channel: Channel): CriImageService {
@@ -58,6 +66,10 @@ export function criImageService(channel: Channel): CriImageService {
     },
     async remove(image, options) {
       await channel.call(remove, { image: { image } }, options);
+    },
+    async fileSystems(options) {
+      const { imageFilesystems } = await channel.call(fileSystemInfo, {}, options);
+      return imageFilesystems.map(({ fsId }) => fsId?.mountpoint ?? "");
     },
   };
 }

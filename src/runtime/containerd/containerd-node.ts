@@ -1,0 +1,107 @@
+import { join } from "node:path";
+import { type MountNamespace, openMountNamespace } from "../host/mount-namespace.ts";
+import type { Mounts } from "../host/mounts.ts";
+import { SystemMounts } from "../host/system-mounts.ts";
+import { RuntimeError } from "../runtime-error.ts";
+import { type ContainerdClient, type NamespaceClient, openContainerd } from "./client/containerd-client.ts";
+import { openCri } from "./client/cri/cri-client.ts";
+import type { SnapshotReader, SnapshotWriter } from "./client/snapshots.ts";
+import { type OtherHandler, snapshotterOfCri } from "./snapshotter.ts";
+import { socketOwner } from "./socket-owner.ts";
+
+/** The namespace of CRI. */
+export const criNamespace = "k8s.io";
+/** That of Docker's containerd store. */
+export const dockerNamespace = "moby";
+
+/** One namespace of a running containerd, and where its files are. Paths are those that containerd sees. */
+export type ContainerdNode = {
+  readonly client: ContainerdClient;
+  readonly namespace: string;
+  readonly in: NamespaceClient;
+  readonly version: string;
+  readonly pid: number;
+  /** Plugin id of the default snapshotter. */
+  readonly snapshotter: string;
+  readonly otherHandlers: readonly OtherHandler[];
+  readonly snapshots: SnapshotReader;
+  readonly snapshotWriter: SnapshotWriter;
+  /** Folder of the snapshotter's snapshots: `<number>/fs` each. */
+  readonly snapshotsFolder: string;
+  /** Folder of the content store's blobs: `sha256/<hex>` each. */
+  readonly blobsFolder: string;
+  /** `shared` or `isolated`; `undefined` where containerd does not say. */
+  readonly sharingPolicy: string | undefined;
+  readonly mountNamespace: MountNamespace;
+  readonly mounts: Mounts;
+  /** A path that containerd sees, as this program reaches it. */
+  local(path: string): string;
+  close(): Promise<void>;
+};
+
+/**
+ * Opens a containerd for work in one of its namespaces. Throws `RuntimeError`: what the socket gives, `failed-precondition` when the
+ * snapshotter does not run or the process cannot be found; `HostError` when its mount namespace cannot be entered.
+ */
+export async function openContainerdNode(address: string, namespace: string): Promise<ContainerdNode> {
+  const client = openContainerd(address);
+  try {
+    const [{ version }, plugins, server, use] = await Promise.all([
+      client.version.get(),
+      client.introspection.plugins(),
+      client.introspection.server(),
+      snapshotterIn(namespace, client),
+    ]);
+    const find = (type: string, id: string) =>
+      plugins.find((plugin) => plugin.type === `io.containerd.${type}` && plugin.id === id);
+    const snapshotterRoot = find("snapshotter.v1", use.snapshotter)?.exports.root;
+    const contentRoot = find("content.v1", "content")?.exports.root;
+    if (snapshotterRoot === undefined || contentRoot === undefined)
+      throw new RuntimeError(
+        "failed-precondition",
+        `containerd at ${address} does not say where its ${snapshotterRoot === undefined ? `snapshotter "${use.snapshotter}"` : "content store"} keeps its files; only the built-in ones are supported`,
+      );
+    const pid = server.pid || (await socketOwner(client.address));
+    if (pid === undefined)
+      throw new RuntimeError(
+        "failed-precondition",
+        `the process of containerd at ${address} is not to be seen; run in the PID namespace of the host`,
+      );
+    const mountNamespace = await openMountNamespace(pid);
+    const inNamespace = client.withNamespace(namespace);
+    return {
+      client,
+      namespace,
+      in: inNamespace,
+      version,
+      pid,
+      snapshotter: use.snapshotter,
+      otherHandlers: use.otherHandlers,
+      snapshots: inNamespace.snapshots(use.snapshotter),
+      snapshotWriter: inNamespace.snapshotWriter(use.snapshotter),
+      snapshotsFolder: join(snapshotterRoot, "snapshots"),
+      blobsFolder: join(contentRoot, "blobs"),
+      sharingPolicy: find("metadata.v1", "bolt")?.exports.policy,
+      mountNamespace,
+      mounts: new SystemMounts(mountNamespace),
+      local: (path) => mountNamespace.localPath(path),
+      async close() {
+        client.close();
+        await mountNamespace.close();
+      },
+    };
+  } catch (error) {
+    client.close();
+    throw error;
+  }
+}
+
+async function snapshotterIn(
+  namespace: string,
+  client: ContainerdClient,
+): Promise<{ snapshotter: string; otherHandlers: readonly OtherHandler[] }> {
+  // Other clients than CRI take containerd's default, which is built in.
+  if (namespace !== criNamespace) return { snapshotter: "overlayfs", otherHandlers: [] };
+  using cri = openCri(client.address);
+  return snapshotterOfCri(cri, client);
+}

@@ -1,0 +1,77 @@
+import type { ContentInfo } from "./client/content.ts";
+import type { Image } from "./client/images.ts";
+import type { Snapshot } from "./client/snapshots.ts";
+import type { ContainerdNode } from "./containerd-node.ts";
+import { carrierName, emptyName, label, roleOf, type SnapshotRole } from "./ownership.ts";
+
+/** A committed snapshot of ours. */
+export type OwnedSnapshot = {
+  readonly name: string;
+  readonly parent: string;
+  readonly role: SnapshotRole;
+  /** Id of the disk; `shared` for the empty snapshot. */
+  readonly disk: string;
+  /** Its folder is `snapshots/<number>`. */
+  readonly number: string;
+  /** Folder on the disk; empty for carriers and the empty snapshot. */
+  readonly tree: string;
+};
+
+/** What a namespace has, and what of it is ours: one look, from which everything else is decided. */
+export type OwnedState = {
+  /** All of the default snapshotter, by name (active ones by key). */
+  readonly snapshots: ReadonlyMap<string, Snapshot>;
+  readonly owned: ReadonlyMap<string, OwnedSnapshot>;
+  /** Active snapshots of ours that someone did not get to commit. */
+  readonly unfinished: readonly string[];
+  /** All image records, by name. */
+  readonly images: ReadonlyMap<string, Image>;
+  /** Blobs of ours. */
+  readonly blobs: readonly ContentInfo[];
+};
+
+/** Throws `RuntimeError`. */
+export async function readOwnedState(node: ContainerdNode): Promise<OwnedState> {
+  const [all, images, blobs] = await Promise.all([
+    Array.fromAsync(node.snapshots.list()),
+    node.in.images.list(),
+    Array.fromAsync(node.in.content.list([`labels."${label.disk}"`])),
+  ]);
+  const owned = new Map<string, OwnedSnapshot>();
+  const unfinished: string[] = [];
+  for (const { name, parent, kind, labels } of all) {
+    const role = roleOf(labels);
+    if (role === undefined) continue;
+    if (kind !== "committed") {
+      unfinished.push(name);
+      continue;
+    }
+    const { [label.disk]: disk = "", [label.number]: number = "", [label.tree]: tree = "" } = labels;
+    owned.set(name, { name, parent, role, disk, number, tree });
+  }
+  return {
+    snapshots: new Map(all.map((snapshot) => [snapshot.name, snapshot])),
+    owned,
+    unfinished,
+    images: new Map(images.map((image) => [image.name, image])),
+    blobs,
+  };
+}
+
+export function carrierOf(state: OwnedState, diskID: string): OwnedSnapshot | undefined {
+  return state.owned.get(carrierName(diskID));
+}
+
+export function emptyOf(state: OwnedState): OwnedSnapshot | undefined {
+  return state.owned.get(emptyName);
+}
+
+/** Path of a snapshot's tree, as containerd sees it. */
+export function fsPath(node: ContainerdNode, number: string): string {
+  return `${node.snapshotsFolder}/${number}/fs`;
+}
+
+/** Where the `fs` of a snapshot leads that stands for a folder of a disk: relative, so that ID-mapped clones of the folder hold it. */
+export function linkTarget(carrier: OwnedSnapshot, tree: string): string {
+  return `../${carrier.number}/fs/${tree}`;
+}

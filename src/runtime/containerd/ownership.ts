@@ -1,0 +1,67 @@
+import type { Labels } from "./client/label.ts";
+
+/**
+ * What is ours carries labels: snapshots, blobs and image records. Nothing without them is ever removed. The record of a tag alone proves
+ * nothing: a pull replaces its labels, and then the tag is no longer ours.
+ */
+export const label = {
+  /** On everything: id of the disk, or `shared` for what all disks of a namespace use. */
+  disk: "nodewarm.io/disk",
+  /** On snapshots. */
+  role: "nodewarm.io/role",
+  /** On committed snapshots: the number of its folder, `snapshots/<number>/fs`. containerd does not tell it afterwards. */
+  number: "nodewarm.io/number",
+  /** On `image` and `layer` snapshots: the folder of the disk that `fs` is a link to. */
+  tree: "nodewarm.io/tree",
+  /** On leases: those that nobody works under are removed by the next program that holds the lock. */
+  lease: "nodewarm.io/lease",
+} as const;
+
+/** Value of `label.disk` for the empty snapshot. */
+export const sharedOwner = "shared";
+
+/**
+ * `carrier`: empty; on its `fs` the disk is mounted. `empty`: parent of all links, so that none stands alone as a single lower
+ * directory (user namespaces need that). `image`: named by the top chainID of an image, a link to its merged tree. `layer`: the same of one
+ * layer of a chain below a top.
+ */
+export type SnapshotRole = "carrier" | "empty" | "image" | "layer";
+
+/** Keeps a snapshot although nothing refers to it (containerd, `docs/garbage-collection.md`). */
+export const gcRootLabel = "containerd.io/gc.root";
+
+export function carrierName(diskID: string): string {
+  return `nodewarm/disk/${diskID}`;
+}
+
+export const emptyName = "nodewarm/empty";
+
+/** Begins the keys of snapshots that are being made. */
+export const keyPrefix = "nodewarm/making/";
+
+/** Labels that CRI reads from image records: its own, and never to be collected by kubelet. */
+export const criImageLabels: Labels = { "io.cri-containerd.image": "managed", "io.cri-containerd.pinned": "pinned" };
+
+/** Role of a snapshot of ours; `undefined` for anything else. */
+export function roleOf(labels: Labels): SnapshotRole | undefined {
+  const role = labels[label.role];
+  return role === "carrier" || role === "empty" || role === "image" || role === "layer" ? role : undefined;
+}
+
+/** Folder in which a disk is mounted, in the mount namespace of the runtime. */
+export function diskMountPoint(diskID: string): string {
+  return `/run/nodewarm/disks/${diskID}`;
+}
+
+/** File in a carrier's own `fs`, under the mount: what to mount there when neither state nor containerd is at hand. */
+export const carrierFileName = "nodewarm-carrier.json";
+
+/** Content of that file. */
+export type CarrierFile = {
+  readonly formatVersion: "1";
+  readonly id: string;
+  readonly line: string;
+  readonly sequence: number;
+  /** Absolute path of the file or block device that the disk was injected from. */
+  readonly source: string;
+};

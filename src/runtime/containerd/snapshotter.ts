@@ -1,0 +1,54 @@
+import { basename } from "node:path";
+import { isRuntimeError, RuntimeError } from "../runtime-error.ts";
+import type { ContainerdClient } from "./client/containerd-client.ts";
+import type { CriClient } from "./client/cri/cri-client.ts";
+
+/** A runtime handler whose containers are made with another snapshotter than the default one. */
+export type OtherHandler = { readonly name: string; readonly snapshotter: string };
+
+export type SnapshotterUse = {
+  /** Plugin id of the default snapshotter, such as `overlayfs`. */
+  readonly snapshotter: string;
+  readonly otherHandlers: readonly OtherHandler[];
+};
+
+/** What CRI writes of its configuration into its verbose status (`internal/cri/config/config.go`), as far as it is used here. */
+type CriConfig = {
+  readonly containerd?: {
+    readonly runtimes?: Readonly<Record<string, { readonly snapshotter?: string } | undefined>>;
+  };
+};
+
+/**
+ * Which snapshotter CRI makes containers with. No call of CRI names it on all versions, but each says where the images' file system is
+ * (`ImageFsInfo`): that is the root folder of the plugin. Where CRI is switched off, containerd's own default holds.
+ */
+export async function snapshotterOfCri(cri: CriClient, client: ContainerdClient): Promise<SnapshotterUse> {
+  let folders: readonly string[];
+  let config: CriConfig;
+  try {
+    const status = await cri.runtime.status({ verbose: true });
+    config = JSON.parse(status.info.config ?? "{}");
+    folders = await cri.images.fileSystems();
+  } catch (error) {
+    if (isRuntimeError(error, "unimplemented")) return { snapshotter: "overlayfs", otherHandlers: [] };
+    throw error;
+  }
+  const plugins = await client.introspection.plugins(["type==io.containerd.snapshotter.v1"]);
+  const prefix = "io.containerd.snapshotter.v1.";
+  const [folder = ""] = folders;
+  const name = basename(folder);
+  const snapshotter =
+    plugins.find(({ exports }) => exports.root === folder)?.id ??
+    (name.startsWith(prefix) ? name.slice(prefix.length) : undefined);
+  if (snapshotter === undefined)
+    throw new RuntimeError(
+      "failed-precondition",
+      `containerd keeps the images of CRI in ${folder || "a place that it does not name"}, which belongs to no snapshotter that is known; use overlayfs`,
+    );
+  const otherHandlers = Object.entries(config.containerd?.runtimes ?? {}).flatMap(([handler, settings]) => {
+    const other = settings?.snapshotter || snapshotter;
+    return other === snapshotter ? [] : [{ name: handler, snapshotter: other }];
+  });
+  return { snapshotter, otherHandlers };
+}
