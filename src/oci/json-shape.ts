@@ -54,6 +54,11 @@ export const naturalNumber: Shape<number> = (value, path) => {
   throw unfit(`a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`, value, path);
 };
 
+export const boolean: Shape<boolean> = (value, path) => {
+  if (typeof value === "boolean") return value;
+  throw unfit("true or false", value, path);
+};
+
 /** A string that `test` takes; `needed` says which those are. */
 export function stringThat<T extends string>(test: (text: string) => text is T, needed: string): Shape<T> {
   return (value, path) => {
@@ -71,6 +76,11 @@ export function optional<T>(shape: Shape<T>): Shape<T | undefined> {
 /** The field may be missing or `null`: Go writes an absent list as `null`. */
 export function orAbsent<T>(shape: Shape<T>): Shape<T | undefined> {
   return (value, path) => (value === undefined || value === null ? undefined : shape(value, path));
+}
+
+/** The field must be there, and may be `null`. */
+export function orNull<T>(shape: Shape<T>): Shape<T | null> {
+  return (value, path) => (value === null ? null : shape(value, path));
 }
 
 export function array<T>(item: Shape<T>): Shape<readonly T[]> {

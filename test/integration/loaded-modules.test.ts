@@ -63,3 +63,14 @@ test("a build of a registry's image loads what speaks to registries, but not the
   assert.ok(modules.has("oci/registry/transport.ts"));
   for (const name of ["zod", "yaml"]) assert.ok(!modules.has(name), name);
 });
+
+test("a disk is read without the schema library", async () => {
+  await using scope = new AsyncDisposableStack();
+  const cwd = await temporaryDirectory(scope);
+  const built = await finish(start(["build", `oci:${layout}:web`, "-o", "disk.erofs"], { cwd }));
+  assert.equal(built.code, 0, built.stderr);
+  const { code, modules } = await loadedBy(["inspect", "disk.erofs"], cwd);
+  assert.equal(code, 0);
+  assert.ok(modules.has("disk/reader/disk-index.ts"));
+  assert.ok(!modules.has("zod"));
+});
