@@ -103,5 +103,5 @@ async function snapshotterIn(
   // Other clients than CRI take containerd's default, which is built in.
   if (namespace !== criNamespace) return { snapshotter: "overlayfs", otherHandlers: [] };
   using cri = openCri(client.address);
-  return snapshotterOfCri(cri, client);
+  return await snapshotterOfCri(cri, client);
 }

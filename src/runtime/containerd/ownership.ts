@@ -13,6 +13,9 @@ export const label = {
   number: "nodewarm.io/number",
   /** On `image` and `layer` snapshots: the folder of the disk that `fs` is a link to. */
   tree: "nodewarm.io/tree",
+  /** On carriers: which disk is newer than which. */
+  line: "nodewarm.io/line",
+  sequence: "nodewarm.io/sequence",
   /** On leases: those that nobody works under are removed by the next program that holds the lock. */
   lease: "nodewarm.io/lease",
 } as const;

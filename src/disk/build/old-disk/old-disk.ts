@@ -1,13 +1,13 @@
-import { createHash, hash } from "node:crypto";
+import { createHash } from "node:crypto";
 import { blockBytes } from "../../../filesystem/erofs/constants.ts";
 import { chunkBytes } from "../../../layers/content.ts";
 import type { LayerTree } from "../../../layers/layer-tree.ts";
 import { type Descriptor, type Digest, digestHex } from "../../../oci/descriptor.ts";
-import { DiskError } from "../../disk-error.ts";
 import { areaKind } from "../../files-format.ts";
 import type { DiskIndex } from "../../reader/disk-index.ts";
 import { DiskReader } from "../../reader/disk-reader.ts";
 import { readLayerTree } from "../../reader/layer-tree-reader.ts";
+import { verifyAreas } from "../../reader/verify-areas.ts";
 import type { ContentStore } from "../contents/content-store.ts";
 import type { DistinctLayer } from "../layers/distinct-layers.ts";
 import type { PartialFile } from "../partial-file.ts";
@@ -41,7 +41,7 @@ export class OldDisk {
     let disk: DiskReader | undefined;
     try {
       disk = await DiskReader.openPath(path);
-      await checkMetadata(disk, signal);
+      await verifyAreas(disk, [areaKind.metadata, areaKind.index], signal, "build without --from");
       return new OldDisk(disk, copier);
     } catch (error) {
       await copier.stop();
@@ -96,31 +96,4 @@ export class OldDisk {
     await this.#copier.stop();
     await this.#disk.close();
   }
-}
-
-/** Compares every byte of inodes, directories and the index with its digest. */
-async function checkMetadata(disk: DiskReader, signal: AbortSignal): Promise<void> {
-  const { files } = disk;
-  const buffer = new Uint8Array(chunkBytes);
-  for (let i = 0; i < files.areaCount; i++) {
-    const area = files.area(i);
-    if (area.kind !== areaKind.metadata && area.kind !== areaKind.index) continue;
-    for (let block = 0, chunk = area.firstChunk; block < area.blockCount; block += chunkBytes / blockBytes, chunk++) {
-      signal.throwIfAborted();
-      const piece = buffer.subarray(0, Math.min(chunkBytes, (area.blockCount - block) * blockBytes));
-      await disk.readBlocks(area.firstBlock + block, piece);
-      if (area.kind === areaKind.index && block === 0) maskId(piece, disk.id);
-      if (!hash("sha256", piece, "buffer").equals(files.chunkDigest(chunk)))
-        throw new DiskError(
-          "corrupt",
-          `${disk.source.name}: the metadata at block ${area.firstBlock + block} is not what its digest says; build without --from`,
-        );
-    }
-  }
-}
-
-/** The digest of the index is taken with zeros for the digits of the id, which stand in its second line. */
-function maskId(index: Uint8Array, id: string): void {
-  const at = Buffer.from(index.buffer, index.byteOffset, index.length).indexOf(`"id": "${id}"`);
-  if (at >= 0) index.fill(0x30, at + '"id": "'.length, at + '"id": "'.length + id.length);
 }

@@ -1,0 +1,136 @@
+import { randomUUID } from "node:crypto";
+import { constants } from "node:fs";
+import { mkdir, open, readFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import { syncFilesystem } from "../../host/sync-filesystem.ts";
+import type { OpenDisk } from "../../runtime.ts";
+import { isRuntimeError, RuntimeError } from "../../runtime-error.ts";
+import type { NamespaceClient } from "../client/containerd-client.ts";
+import type { Labels } from "../client/label.ts";
+import type { ContainerdNode } from "../containerd-node.ts";
+import { carrierOf, emptyOf, fsPath, type OwnedSnapshot, type OwnedState } from "../owned-state.ts";
+import {
+  type CarrierFile,
+  carrierFileName,
+  carrierName,
+  diskMountPoint,
+  emptyName,
+  gcRootLabel,
+  keyPrefix,
+  label,
+  type SnapshotRole,
+  sharedOwner,
+} from "../ownership.ts";
+import { snapshotNumber } from "./linked-snapshots.ts";
+import type { Meter } from "./meter.ts";
+import { refuseUnmappable } from "./user-namespaces.ts";
+
+type Place = {
+  readonly node: ContainerdNode;
+  readonly leased: NamespaceClient;
+  readonly state: OwnedState;
+  readonly meter: Meter;
+};
+
+/** The empty snapshot that is the parent of all links, made where it is missing. */
+export async function ensureEmpty(place: Place): Promise<void> {
+  if (emptyOf(place.state) !== undefined) return;
+  await makeEmptySnapshot(place, emptyName, "empty", { [label.disk]: sharedOwner }, async () => {});
+}
+
+/**
+ * The snapshot of a disk with the disk mounted on it, both made where they are missing. What to mount there is written into its folder,
+ * under the mount, for a boot without containerd.
+ */
+export async function ensureCarrier(place: Place, openDisk: OpenDisk, force: boolean): Promise<OwnedSnapshot> {
+  const { node, state } = place;
+  const { source } = openDisk;
+  const file: CarrierFile = {
+    formatVersion: "1",
+    id: source.id,
+    line: source.line,
+    sequence: source.sequence,
+    source: resolve(source.path),
+  };
+  const labels = {
+    [label.disk]: source.id,
+    [label.line]: source.line,
+    [label.sequence]: String(source.sequence),
+  };
+  const mountPoint = diskMountPoint(source.id);
+  await mkdir(node.local(mountPoint), { recursive: true, mode: 0o755 });
+  await node.mounts.mountDisk(source, mountPoint);
+  if (!force) await refuseUnmappable(node, mountPoint);
+  const known = carrierOf(state, source.id);
+  const carrier =
+    known ??
+    (await makeEmptySnapshot(place, carrierName(source.id), "carrier", labels, (fs) => writeCarrierFile(fs, file)));
+  await mountOnCarrier(node, mountPoint, carrier, file);
+  return carrier;
+}
+
+async function mountOnCarrier(
+  node: ContainerdNode,
+  mountPoint: string,
+  carrier: OwnedSnapshot,
+  file: CarrierFile,
+): Promise<void> {
+  const fs = fsPath(node, carrier.number);
+  const table = await node.mounts.table();
+  if (table.at(fs) === undefined) {
+    // The file under the mount tells the next boot where to look, and the disk may have moved since.
+    const local = node.local(fs);
+    await mkdir(local, { recursive: true, mode: 0o755 });
+    const before = await readFile(`${local}/${carrierFileName}`, "utf8").catch(() => "");
+    if (before !== carrierText(file)) {
+      await writeCarrierFile(local, file);
+      await syncFilesystem(local);
+    }
+  }
+  await node.mounts.bind(mountPoint, fs);
+}
+
+/** A committed snapshot without parent and without files of a disk, which no collection takes. */
+async function makeEmptySnapshot(
+  { node, leased, meter }: Place,
+  name: string,
+  role: SnapshotRole,
+  labels: Labels,
+  fill: (fs: string) => Promise<void>,
+): Promise<OwnedSnapshot> {
+  const writer = leased.snapshotWriter(node.snapshotter);
+  const key = `${keyPrefix}${randomUUID()}`;
+  const own: Labels = { [label.role]: role, ...labels };
+  meter.count("prepare");
+  const number = snapshotNumber(await writer.prepare(key, { labels: own }));
+  const fs = node.local(fsPath(node, number));
+  await fill(fs);
+  await syncFilesystem(fs);
+  meter.count("commit");
+  try {
+    await writer.commit(name, key, { ...own, [label.number]: number, [gcRootLabel]: "nodewarm" });
+  } catch (error) {
+    if (!isRuntimeError(error, "already-exists")) throw error;
+    await writer.remove(key);
+    throw new RuntimeError(
+      "failed-precondition",
+      `containerd has a snapshot "${name}" that Nodewarm did not make; remove it (ctr -n ${node.namespace} snapshots rm ${name})`,
+      { cause: error },
+    );
+  }
+  return { name, parent: "", role, disk: own[label.disk] ?? "", number, tree: "" };
+}
+
+function carrierText(file: CarrierFile): string {
+  return `${JSON.stringify(file, null, 2)}\n`;
+}
+
+async function writeCarrierFile(fs: string, file: CarrierFile): Promise<void> {
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
+  const handle = await open(`${fs}/${carrierFileName}`, flags, 0o644);
+  try {
+    await handle.writeFile(carrierText(file));
+  } finally {
+    await handle.close();
+  }
+}

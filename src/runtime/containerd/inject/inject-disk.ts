@@ -1,0 +1,203 @@
+import { randomUUID } from "node:crypto";
+import { areaKind } from "../../../disk/files-format.ts";
+import type { IndexImage } from "../../../disk/reader/disk-index.ts";
+import { verifyAreas } from "../../../disk/reader/verify-areas.ts";
+import type { Condition, InjectedImage, InjectOptions, InjectReport, OpenDisk } from "../../runtime.ts";
+import { isRuntimeError, RuntimeError } from "../../runtime-error.ts";
+import type { NamespaceClient } from "../client/containerd-client.ts";
+import type { ContainerdNode } from "../containerd-node.ts";
+import { lockNode } from "../node-lock.ts";
+import { type OwnedState, readOwnedState } from "../owned-state.ts";
+import { label } from "../ownership.ts";
+import { ensureCarrier, ensureEmpty } from "./carrier.ts";
+import { writeDocuments } from "./documents.ts";
+import type { AtStep, InjectJob } from "./job.ts";
+import { claimLayerBlobs } from "./layer-blobs.ts";
+import { makeLinkedSnapshots } from "./linked-snapshots.ts";
+import { Meter } from "./meter.ts";
+import { type ImagePlan, isChainComplete, planChains, planImage } from "./plan.ts";
+import { writeRecords } from "./records.ts";
+import { relinkToNewer } from "./relink.ts";
+import { repairLinks } from "./repair-links.ts";
+import { sideBySide } from "./side-by-side.ts";
+import { sandboxImages, whySkipped } from "./skipped-images.ts";
+import { userNamespaceConditions } from "./user-namespaces.ts";
+
+/** The first image alone, so that it need not wait for others; then many, which share a sync. */
+const imagesAtOnce = [1, 64];
+
+/**
+ * Makes the images of a disk usable in one namespace of containerd: first each as one snapshot with its records (phase 1), then the chains
+ * below them for pulls of other images (phase 2). Nothing that is there already is touched, and what an earlier call left half done is
+ * completed. Throws `RuntimeError`, `HostError`, `DiskError`, or the reason of the signal.
+ */
+export async function injectDisk(
+  node: ContainerdNode,
+  open: OpenDisk,
+  options: InjectOptions,
+  atStep: AtStep = () => {},
+): Promise<InjectReport> {
+  const { signal } = options;
+  const started = performance.now();
+  refuseUnfit(node, open);
+  await verifyAreas(open.disk, [areaKind.index], signal, "build the disk again");
+  await using _ = await lockNode(node, signal);
+  const state = await readOwnedState(node);
+  const meter = new Meter();
+  await clearUnfinished(node, state, meter);
+
+  const sandboxes = await sandboxImages(node);
+  const wanted = open.disk.index.images.filter((image) => isWanted(image, options.images));
+  const skipped = new Map<IndexImage, Condition>();
+  for (const image of wanted) {
+    const condition = whySkipped(node, open.disk.index, image, options, sandboxes);
+    if (condition !== undefined) skipped.set(image, condition);
+  }
+  const images = wanted.filter((image) => !skipped.has(image));
+  const plans = images.map((image) =>
+    planImage(open.disk.index, image, state, { namespace: node.namespace, force: options.force }),
+  );
+
+  const done = new Map<IndexImage, InjectedImage>();
+  const conditions: Condition[] = userNamespaceConditions(node.version);
+  let usableSeconds = 0;
+  await withLease(node, meter, signal, async (leased) => {
+    atStep("carrier");
+    await ensureEmpty({ node, leased, state, meter });
+    const carrier = await ensureCarrier({ node, leased, state, meter }, open, options.force);
+    const job: InjectJob = { node, leased, open, options, state, carrier, meter, atStep };
+    await repairLinks(job);
+    await relinkToNewer(job);
+    for (const batch of batches(plans)) {
+      signal.throwIfAborted();
+      await injectBatch(job, batch);
+      for (const plan of batch) {
+        const isNew = plan.top !== undefined || plan.records.length > 0;
+        const injected: InjectedImage = {
+          names: plan.image.names,
+          digest: plan.image.target.digest,
+          result: isNew ? "injected" : "present",
+          chain: isChainComplete(plan.image, state) ? "complete" : "pending",
+          conditions: plan.conditions,
+        };
+        done.set(plan.image, injected);
+        options.onEvent?.({ type: "image-usable", image: injected });
+      }
+    }
+    usableSeconds = (performance.now() - started) / 1000;
+    if (!options.chains) return;
+    conditions.push(...(await claimLayerBlobs(job, images)));
+    await completeChains(job, images);
+    for (const [image, injected] of done) done.set(image, { ...injected, chain: "complete" });
+  });
+  return {
+    disk: open.disk.id,
+    images: wanted.map((image) => done.get(image) ?? skippedImage(image, skipped.get(image), state)),
+    conditions,
+    calls: meter.calls,
+    transactions: meter.transactions,
+    seconds: { usable: usableSeconds, chains: (performance.now() - started) / 1000 - usableSeconds },
+  };
+}
+
+async function injectBatch(job: InjectJob, plans: readonly ImagePlan[]): Promise<void> {
+  const tops = new Map(plans.flatMap(({ top }) => (top === undefined ? [] : [[top.name, top]])));
+  const unfinished = plans.filter(({ top, records }) => top !== undefined || records.length > 0);
+  await Promise.all([
+    makeLinkedSnapshots(job, [...tops.values()]),
+    sideBySide(unfinished, ({ image }) => writeDocuments(job, image)),
+  ]);
+  job.atStep("records");
+  await sideBySide(unfinished, (plan) => writeRecords(job, plan));
+}
+
+async function completeChains(job: InjectJob, images: readonly IndexImage[]): Promise<void> {
+  const levels = planChains(images, job.state);
+  const total = levels.reduce((sum, level) => sum + level.length, 0);
+  let done = 0;
+  for (const level of levels) {
+    job.options.signal.throwIfAborted();
+    await makeLinkedSnapshots(job, level);
+    done += level.length;
+    job.options.onEvent?.({ type: "chains", done, total });
+  }
+}
+
+/** Does `work` under a lease, which keeps from garbage collection what nothing refers to yet. It has no end: clocks may be wrong. */
+async function withLease(
+  node: ContainerdNode,
+  meter: Meter,
+  signal: AbortSignal,
+  work: (leased: NamespaceClient) => Promise<void>,
+): Promise<void> {
+  signal.throwIfAborted();
+  const id = `nodewarm-${randomUUID()}`;
+  meter.count("lease");
+  await node.in.leases.create(id, { [label.lease]: "inject" });
+  try {
+    await work(node.in.withLease(id));
+  } finally {
+    meter.count("lease");
+    // Whoever comes next deletes it otherwise.
+    await node.in.leases.delete(id).catch(() => {});
+  }
+}
+
+/** What a call that was killed left: under the lock nobody works on it any more. */
+async function clearUnfinished(node: ContainerdNode, state: OwnedState, meter: Meter): Promise<void> {
+  for (const key of state.unfinished) {
+    meter.count("remove");
+    await node.snapshotWriter.remove(key).catch((error: unknown) => {
+      if (!isRuntimeError(error, "not-found")) throw error;
+    });
+  }
+  for (const { id, labels } of await node.in.leases.list()) {
+    if (labels[label.lease] === undefined) continue;
+    meter.count("lease");
+    await node.in.leases.delete(id).catch(() => {});
+  }
+}
+
+function refuseUnfit(node: ContainerdNode, { disk }: OpenDisk): void {
+  if (node.snapshotter !== "overlayfs")
+    throw new RuntimeError(
+      "failed-precondition",
+      `containerd makes containers with the snapshotter "${node.snapshotter}", but disks are injected into overlayfs; set snapshotter = "overlayfs" in its configuration (nodewarm doctor tells more)`,
+    );
+  const architecture = goArchitecture(process.arch);
+  const { os, architecture: wanted } = disk.index.platform;
+  if (os !== "linux" || wanted !== architecture)
+    throw new RuntimeError(
+      "failed-precondition",
+      `${disk.source.name} holds images for ${os}/${wanted}, this node is linux/${architecture}; use the disk of this platform`,
+    );
+}
+
+/** As the OCI image spec has it: the names of Go. */
+function goArchitecture(architecture: string): string {
+  const names: Readonly<Record<string, string>> = { x64: "amd64", ia32: "386", ppc64: "ppc64le", loong64: "loong64" };
+  return names[architecture] ?? architecture;
+}
+
+function isWanted(image: IndexImage, names: readonly string[] | undefined): boolean {
+  return names === undefined || image.names.some((name) => names.includes(name));
+}
+
+function* batches(plans: readonly ImagePlan[]): Generator<readonly ImagePlan[]> {
+  let from = 0;
+  for (let batch = 0; from < plans.length; batch++) {
+    const size = imagesAtOnce[Math.min(batch, imagesAtOnce.length - 1)] as number;
+    yield plans.slice(from, from + size);
+    from += size;
+  }
+}
+
+function skippedImage(image: IndexImage, condition: Condition | undefined, state: OwnedState): InjectedImage {
+  return {
+    names: image.names,
+    digest: image.target.digest,
+    result: "skipped",
+    chain: isChainComplete(image, state) ? "complete" : "pending",
+    conditions: condition === undefined ? [] : [condition],
+  };
+}

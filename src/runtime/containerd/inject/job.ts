@@ -1,0 +1,22 @@
+import type { InjectOptions, OpenDisk } from "../../runtime.ts";
+import type { NamespaceClient } from "../client/containerd-client.ts";
+import type { ContainerdNode } from "../containerd-node.ts";
+import type { OwnedSnapshot, OwnedState } from "../owned-state.ts";
+import type { Meter } from "./meter.ts";
+
+/** Called before each step that changes something; tests end the process there. */
+export type AtStep = (step: string) => void;
+
+/** One injection under way. */
+export type InjectJob = {
+  readonly node: ContainerdNode;
+  /** The namespace, under the lease of the phase. */
+  readonly leased: NamespaceClient;
+  readonly open: OpenDisk;
+  readonly options: InjectOptions;
+  /** As it was when the injection began. */
+  readonly state: OwnedState;
+  readonly carrier: OwnedSnapshot;
+  readonly meter: Meter;
+  readonly atStep: AtStep;
+};

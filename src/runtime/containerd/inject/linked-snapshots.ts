@@ -1,0 +1,93 @@
+import { randomUUID } from "node:crypto";
+import { basename, dirname } from "node:path";
+import type { Digest } from "../../../oci/descriptor.ts";
+import { swapInLink } from "../../host/link-swap.ts";
+import { syncFilesystem } from "../../host/sync-filesystem.ts";
+import { isRuntimeError, RuntimeError } from "../../runtime-error.ts";
+import type { Mount } from "../client/snapshots.ts";
+import { linkTarget } from "../owned-state.ts";
+import { keyPrefix, label, type SnapshotRole } from "../ownership.ts";
+import type { InjectJob } from "./job.ts";
+import { sideBySide } from "./side-by-side.ts";
+
+/** A snapshot to be made whose tree is a folder of the disk. */
+export type WantedSnapshot = {
+  /** ChainID. */
+  readonly name: Digest;
+  /** Name of a committed snapshot. */
+  readonly parent: string;
+  readonly role: Extract<SnapshotRole, "image" | "layer">;
+  readonly tree: string;
+};
+
+type Prepared = { readonly wanted: WantedSnapshot; readonly key: string; readonly number: string };
+
+/**
+ * Makes snapshots whose parents exist. containerd syncs its records and not the links, so all links of the batch are made durable before
+ * the first record names one: after a power cut no snapshot has an empty folder in place of its link. One that somebody else makes
+ * meanwhile under the same name is left to him.
+ */
+export async function makeLinkedSnapshots(job: InjectJob, wanted: readonly WantedSnapshot[]): Promise<void> {
+  const { node, atStep } = job;
+  if (wanted.length === 0) return;
+  const prepared: Prepared[] = [];
+  atStep("prepare");
+  await sideBySide(wanted, async (each) => {
+    prepared.push(await prepare(job, each));
+  });
+  atStep("link");
+  await sideBySide(prepared, ({ wanted: { tree }, number }) =>
+    swapInLink(node.local(`${node.snapshotsFolder}/${number}/fs`), linkTarget(job.carrier, tree)),
+  );
+  atStep("sync");
+  await syncFilesystem(node.local(node.snapshotsFolder));
+  atStep("commit");
+  await sideBySide(prepared, (each) => commit(job, each));
+  atStep("committed");
+}
+
+async function prepare(job: InjectJob, wanted: WantedSnapshot): Promise<Prepared> {
+  const { node, leased, meter } = job;
+  const key = `${keyPrefix}${randomUUID()}`;
+  meter.count("prepare");
+  const mounts = await leased.snapshotWriter(node.snapshotter).prepare(key, {
+    parent: wanted.parent,
+    labels: { [label.role]: wanted.role, [label.disk]: job.open.disk.id },
+  });
+  return { wanted, key, number: snapshotNumber(mounts) };
+}
+
+async function commit(job: InjectJob, { wanted, key, number }: Prepared): Promise<void> {
+  const { node, leased, meter } = job;
+  const writer = leased.snapshotWriter(node.snapshotter);
+  meter.count("commit");
+  try {
+    await writer.commit(wanted.name, key, {
+      [label.role]: wanted.role,
+      [label.disk]: job.open.disk.id,
+      [label.number]: number,
+      [label.tree]: wanted.tree,
+    });
+  } catch (error) {
+    if (!isRuntimeError(error, "already-exists")) throw error;
+    meter.count("remove");
+    await writer.remove(key);
+  }
+}
+
+/**
+ * The number of the folder that a snapshot was prepared in: a bind mount of it, or the upper directory of an overlay (containerd
+ * `plugins/snapshots/overlay/overlay.go`, mounts).
+ */
+export function snapshotNumber(mounts: readonly Mount[]): string {
+  const [mount] = mounts;
+  const upper = mount?.options.find((option) => option.startsWith("upperdir="))?.slice("upperdir=".length);
+  const folder = upper ?? (mount?.type === "bind" ? mount.source : undefined);
+  const number = folder === undefined ? "" : basename(dirname(folder));
+  if (folder === undefined || basename(folder) !== "fs" || !/^\d+$/.test(number))
+    throw new RuntimeError(
+      "failed-precondition",
+      `the snapshotter gives ${JSON.stringify(mount ?? null)} to mount, which is not how overlayfs keeps its snapshots; only containerd's own overlayfs snapshotter is supported`,
+    );
+  return number;
+}

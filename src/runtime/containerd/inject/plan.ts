@@ -1,0 +1,115 @@
+import type { DiskIndex, IndexImage } from "../../../disk/reader/disk-index.ts";
+import { type Digest, digestHex } from "../../../oci/descriptor.ts";
+import type { Condition } from "../../runtime.ts";
+import type { Image } from "../client/images.ts";
+import { dockerNamespace } from "../containerd-node.ts";
+import type { OwnedState } from "../owned-state.ts";
+import { carrierName, emptyName, label } from "../ownership.ts";
+import type { WantedSnapshot } from "./linked-snapshots.ts";
+
+/** What becomes of one image record. */
+export type RecordChange = { readonly name: string; readonly action: "create" | "move" };
+
+/** What it takes to make one image usable. */
+export type ImagePlan = {
+  readonly image: IndexImage;
+  /** The snapshot that containers stand on; `undefined` when it is there, or the image has no layers. */
+  readonly top: WantedSnapshot | undefined;
+  readonly records: readonly RecordChange[];
+  readonly conditions: readonly Condition[];
+};
+
+export type PlanOptions = {
+  readonly namespace: string;
+  /** Also moves tags that others have set. */
+  readonly force: boolean;
+};
+
+/** Decides from what the namespace has; changes nothing. */
+export function planImage(disk: DiskIndex, image: IndexImage, state: OwnedState, options: PlanOptions): ImagePlan {
+  const conditions: Condition[] = [];
+  const records: RecordChange[] = [];
+  for (const name of recordNames(image, options.namespace)) {
+    const record = state.images.get(name);
+    if (record === undefined) records.push({ name, action: "create" });
+    else if (record.target.digest !== image.target.digest) {
+      const kept = options.force ? undefined : whyKept(disk, record, state);
+      if (kept === undefined) records.push({ name, action: "move" });
+      else
+        conditions.push({
+          type: "TagKept",
+          message: `${name} stays at ${record.target.digest}, ${kept}; the disk has ${image.target.digest} (--force moves it)`,
+        });
+    }
+  }
+  return { image, top: topSnapshot(image, state), records, conditions };
+}
+
+/** Names under which CRI looks an image up: its id, its tags, and each repository with the digest. Docker wants the tags alone. */
+export function recordNames(image: IndexImage, namespace: string): string[] {
+  if (namespace === dockerNamespace) return [...image.names];
+  const repositories = image.names.filter((name) => !name.includes("@")).map(repositoryOf);
+  const digests = repositories.map((repository) => `${repository}@${image.target.digest}`);
+  return [...new Set([...digests, idRecordName(image.config.digest), ...image.names])];
+}
+
+export function idRecordName(config: Digest): string {
+  return `sha256:${digestHex(config)}`;
+}
+
+/** ChainID of all layers, the name of the snapshot that containers stand on. */
+export function topChainID(image: IndexImage): Digest | undefined {
+  return image.layers.at(-1)?.chainID;
+}
+
+function repositoryOf(name: string): string {
+  const colon = name.lastIndexOf(":");
+  return colon > name.lastIndexOf("/") ? name.slice(0, colon) : name;
+}
+
+function topSnapshot(image: IndexImage, state: OwnedState): WantedSnapshot | undefined {
+  const name = topChainID(image);
+  if (name === undefined || image.tree === null || isCommitted(state, name)) return undefined;
+  return { name, parent: emptyName, role: "image", tree: image.tree };
+}
+
+export function isCommitted(state: OwnedState, name: string): boolean {
+  return state.snapshots.get(name)?.kind === "committed";
+}
+
+/** Why a tag with another digest is not moved; `undefined` when it is ours to move. */
+function whyKept(disk: DiskIndex, record: Image, state: OwnedState): string | undefined {
+  const owner = record.labels[label.disk];
+  if (owner === undefined) return "which Nodewarm did not set";
+  const labels = state.snapshots.get(carrierName(owner))?.labels;
+  if (labels?.[label.line] === disk.line && Number(labels[label.sequence]) > disk.sequence)
+    return `set from disk ${owner.slice(0, 12)}, the newer one of line "${disk.line}"`;
+  return undefined;
+}
+
+/**
+ * The snapshots below the tops, by their height over the ground: those of one level need only those of the level before. A chain ends before
+ * a layer that it has already, because overlayfs refuses the same folder twice.
+ */
+export function planChains(images: readonly IndexImage[], state: OwnedState): WantedSnapshot[][] {
+  const levels: WantedSnapshot[][] = [];
+  const seen = new Set<string>();
+  for (const { layers } of images) {
+    const trees = new Set<string>();
+    for (const [level, { chainID, tree }] of layers.slice(0, -1).entries()) {
+      if (trees.has(tree)) break;
+      trees.add(tree);
+      if (seen.has(chainID) || isCommitted(state, chainID)) continue;
+      seen.add(chainID);
+      const parent = layers[level - 1]?.chainID ?? emptyName;
+      levels[level] ??= [];
+      levels[level].push({ name: chainID, parent, role: "layer", tree });
+    }
+  }
+  return Array.from(levels, (level) => level ?? []);
+}
+
+/** Whether all snapshots below the top are there. */
+export function isChainComplete(image: IndexImage, state: OwnedState): boolean {
+  return planChains([image], state).length === 0;
+}

@@ -1,0 +1,36 @@
+import { tryIdMappedMount } from "../../host/id-mapped-mount.ts";
+import type { Condition } from "../../runtime.ts";
+import { RuntimeError } from "../../runtime-error.ts";
+import type { ContainerdNode } from "../containerd-node.ts";
+
+/**
+ * From 2.3 on containerd ID-maps all mounts below its snapshots for every pod with a user namespace (`core/mount/mount_idmapped_linux.go`):
+ * one that refuses breaks all such pods of the node, of pulled images too. So a disk that cannot be mapped is not put there. Throws
+ * `RuntimeError` `failed-precondition`.
+ */
+export async function refuseUnmappable(node: ContainerdNode, mountPoint: string): Promise<void> {
+  if (!isFrom(node.version, 3)) return;
+  const trial = await tryIdMappedMount(mountPoint, node.mountNamespace);
+  if (trial.isSupported) return;
+  throw new RuntimeError(
+    "failed-precondition",
+    `mounts of this disk cannot be ID-mapped (${trial.reason}), and beside it no pod with a user namespace would start; use a kernel with ID-mapped EROFS (5.19 or later), or --force where no pod has hostUsers: false`,
+  );
+}
+
+/** What pods with user namespaces can expect of injected images. */
+export function userNamespaceConditions(version: string): Condition[] {
+  if (!isFrom(version, 0) || isFrom(version, 3)) return [];
+  return [
+    {
+      type: "UserNamespacesUnsupported",
+      message: `containerd ${version} cannot start pods with user namespaces (hostUsers: false) from injected images: they fail when they are mounted; 2.3 and later can`,
+    },
+  ];
+}
+
+/** Whether a version of containerd is 2.`minor` or later. */
+function isFrom(version: string, minor: number): boolean {
+  const [, major = "0", found = "0"] = /^v?(\d+)\.(\d+)/.exec(version) ?? [];
+  return Number(major) > 2 || (Number(major) === 2 && Number(found) >= minor);
+}
