@@ -5,7 +5,7 @@ import { verifyAreas } from "../../../disk/reader/verify-areas.ts";
 import type { Condition, InjectedImage, InjectOptions, InjectReport, OpenDisk } from "../../runtime.ts";
 import { isRuntimeError, RuntimeError } from "../../runtime-error.ts";
 import type { NamespaceClient } from "../client/containerd-client.ts";
-import type { ContainerdNode } from "../containerd-node.ts";
+import { type ContainerdNode, dockerNamespace } from "../containerd-node.ts";
 import { lockNode } from "../node-lock.ts";
 import { type OwnedState, readOwnedState } from "../owned-state.ts";
 import { label } from "../ownership.ts";
@@ -59,7 +59,7 @@ export async function injectDisk(
   );
 
   const done = new Map<IndexImage, InjectedImage>();
-  const conditions: Condition[] = userNamespaceConditions(node.version);
+  const conditions: Condition[] = [...userNamespaceConditions(node.version), ...blobConditions(node, open)];
   let usableSeconds = 0;
   await withLease(node, meter, signal, async (leased) => {
     atStep("carrier");
@@ -177,6 +177,17 @@ function refuseUnfit(node: ContainerdNode, { disk }: OpenDisk): void {
 function goArchitecture(architecture: string): string {
   const names: Readonly<Record<string, string>> = { x64: "amd64", ia32: "386", ppc64: "ppc64le", loong64: "loong64" };
   return names[architecture] ?? architecture;
+}
+
+/** Docker's users push and save; CRI never does. */
+function blobConditions({ namespace }: ContainerdNode, { disk }: OpenDisk): Condition[] {
+  if (namespace !== dockerNamespace || disk.index.blobs) return [];
+  return [
+    {
+      type: "NoLayerBlobs",
+      message: `${disk.source.name} holds no layer blobs: docker push, save and export of its images are not possible; build it with --blobs for that`,
+    },
+  ];
 }
 
 function isWanted(image: IndexImage, names: readonly string[] | undefined): boolean {
