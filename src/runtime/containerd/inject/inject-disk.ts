@@ -40,6 +40,7 @@ export async function injectDisk(
   const { signal } = options;
   const started = performance.now();
   refuseUnfit(node, open);
+  const wanted = wantedImages(open, options.images);
   await verifyAreas(open.disk, [areaKind.index], signal, "build the disk again");
   await using _ = await lockNode(node, signal);
   const state = await readOwnedState(node);
@@ -47,7 +48,6 @@ export async function injectDisk(
   await clearUnfinished(node, state, meter);
 
   const sandboxes = await sandboxImages(node);
-  const wanted = open.disk.index.images.filter((image) => isWanted(image, options.images));
   const skipped = new Map<IndexImage, Condition>();
   for (const image of wanted) {
     const condition = whySkipped(node, open.disk.index, image, options, sandboxes);
@@ -190,8 +190,16 @@ function blobConditions({ namespace }: ContainerdNode, { disk }: OpenDisk): Cond
   ];
 }
 
-function isWanted(image: IndexImage, names: readonly string[] | undefined): boolean {
-  return names === undefined || image.names.some((name) => names.includes(name));
+/** Those of the names given, or all. Throws `RuntimeError` `not-found` for a name that the disk lacks. */
+function wantedImages({ disk }: OpenDisk, names: readonly string[] | undefined): readonly IndexImage[] {
+  if (names === undefined) return disk.index.images;
+  const missing = names.filter((name) => !disk.index.images.some((image) => image.names.includes(name)));
+  if (missing.length > 0)
+    throw new RuntimeError(
+      "not-found",
+      `${disk.source.name} has no image ${missing.join(", ")}; nodewarm inspect lists those that it has`,
+    );
+  return disk.index.images.filter((image) => image.names.some((name) => names.includes(name)));
 }
 
 function* batches(plans: readonly ImagePlan[]): Generator<readonly ImagePlan[]> {
