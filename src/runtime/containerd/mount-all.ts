@@ -6,10 +6,10 @@ import type { MountTable } from "../host/mount-table.ts";
 import type { Mounts } from "../host/mounts.ts";
 import { SystemMounts } from "../host/system-mounts.ts";
 import type { Condition } from "../runtime.ts";
-import { type Carrier, type CarrierRecord, findCarriers } from "./boot/carriers.ts";
+import { type Carrier, findCarriers } from "./boot/carriers.ts";
 import { findDisk } from "./boot/disk-search.ts";
 import { defaultSnapshotsFolders } from "./boot/snapshots-folders.ts";
-import { diskMountPoint } from "./ownership.ts";
+import { type CarrierFile, diskMountPoint } from "./ownership.ts";
 
 export type MountAllOptions = {
   /** Default: those of `defaultSnapshotsFolders`. What does not exist is passed over. */
@@ -97,7 +97,7 @@ export async function mountAll(options: MountAllOptions = {}): Promise<MountRepo
 type Disk = {
   readonly id: string;
   /** Of the carriers that it is missing on. */
-  readonly records: CarrierRecord[];
+  readonly records: CarrierFile[];
   readonly present: string[];
   readonly missing: string[];
 };
@@ -175,7 +175,7 @@ async function mountOn(mounts: Mounts, source: DiskSource, mountPoint: string): 
   }
 }
 
-function moved(records: readonly CarrierRecord[], path: string): Condition {
+function moved(records: readonly CarrierFile[], path: string): Condition {
   const [{ id, source, identity } = { id: "", source: "" }] = records;
   const proof = identity === undefined ? "its id says so; the device has no serial number" : `it is ${identity}`;
   return {

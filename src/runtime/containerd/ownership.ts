@@ -67,4 +67,6 @@ export type CarrierFile = {
   readonly sequence: number;
   /** Absolute path of the file or block device that the disk was injected from. */
   readonly source: string;
+  /** What the hardware of a block device said it is (`blockDeviceIdentity`): no other is mounted in its place at boot. */
+  readonly identity?: string;
 };

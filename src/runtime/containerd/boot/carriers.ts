@@ -1,14 +1,11 @@
 import { constants, lstatSync, readlinkSync } from "node:fs";
 import { open, readdir } from "node:fs/promises";
 import { isAbsolute, join, normalize } from "node:path";
-import { z } from "zod";
+import { naturalNumber, object, optional, readShape, string, stringThat } from "../../../oci/json-shape.ts";
 import { causeText, printable } from "../../../oci/oci-error.ts";
 import { errorCode } from "../../host/system-calls.ts";
 import type { Condition } from "../../runtime.ts";
 import { type CarrierFile, carrierFileName } from "../ownership.ts";
-
-/** What a carrier file says, and which hardware it was; see `blockDeviceIdentity`. */
-export type CarrierRecord = CarrierFile & { readonly identity?: string };
 
 /** A snapshot that links of ours lead through. */
 export type Carrier = {
@@ -17,7 +14,7 @@ export type Carrier = {
   /** On which the disk is mounted. */
   readonly fs: string;
   /** `undefined` when there is none to be seen: it is beneath a mount, or the snapshot is gone. */
-  readonly record: CarrierRecord | undefined;
+  readonly record: CarrierFile | undefined;
 };
 
 /** `conditions` are about carriers that are left out of `carriers`. */
@@ -29,18 +26,18 @@ const maxFileBytes = 16 << 10;
 /** Where links of ours lead, seen from `snapshots/<number>`: a tree of a disk that is mounted on the `fs` of a carrier. */
 const linkPattern = /^\.\.\/(\d{1,20})\/fs\/(?:images|layers)\/[0-9a-f]{64}$/;
 
-const carrierFile = z.object({
-  formatVersion: z.literal("1"),
-  id: z.string().regex(/^[0-9a-f]{64}$/, "64 hex digits are needed"),
-  line: z.string(),
-  sequence: z.int().nonnegative(),
-  source: z
-    .string()
-    .refine(
-      (path) => isAbsolute(path) && normalize(path) === path && !path.includes("\0"),
-      "an absolute path is needed",
-    ),
-  identity: z.string().min(1).exactOptional(),
+const isVersion = (text: string): text is "1" => text === "1";
+const isID = (text: string): text is string => /^[0-9a-f]{64}$/.test(text);
+const isPlainPath = (text: string): text is string =>
+  isAbsolute(text) && normalize(text) === text && !text.includes("\0");
+
+const carrierFile = object({
+  formatVersion: stringThat(isVersion, '"1"'),
+  id: stringThat(isID, "64 hex digits"),
+  line: string,
+  sequence: naturalNumber,
+  source: stringThat(isPlainPath, "an absolute path"),
+  identity: optional(string),
 });
 
 /**
@@ -90,7 +87,7 @@ function linkOf(path: string): string | undefined {
   }
 }
 
-async function readCarrierFile(fs: string): Promise<CarrierRecord | undefined> {
+async function readCarrierFile(fs: string): Promise<CarrierFile | undefined> {
   const path = join(fs, carrierFileName);
   if (linkOf(fs) !== undefined) throw new Error(`${fs} is a link itself`);
   let handle: Awaited<ReturnType<typeof open>>;
@@ -112,9 +109,9 @@ async function readCarrierFile(fs: string): Promise<CarrierRecord | undefined> {
 }
 
 /** Throws `Error` for what is no carrier file. Fields that are not known are left out. */
-export function parseCarrierFile(text: string): CarrierRecord {
-  const parsed = carrierFile.safeParse(JSON.parse(text));
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw new Error(`${issue?.path.join(".") || "document"}: ${issue?.message}`);
+export function parseCarrierFile(text: string): CarrierFile {
+  const { value, problem } = readShape(carrierFile, JSON.parse(text));
+  if (problem !== undefined) throw new Error(`${problem.path || "document"}: ${problem.message}`);
+  const { identity, ...file } = value;
+  return { ...file, ...(identity && { identity }) };
 }

@@ -3,7 +3,7 @@ import { causeText, printable } from "../../../oci/oci-error.ts";
 import { blockDeviceIdentity, listBlockDevices, readErofsUuid } from "../../host/block-devices.ts";
 import { type DiskSource, readDiskSource } from "../../host/disk-source.ts";
 import { errorCode } from "../../host/system-calls.ts";
-import type { CarrierRecord } from "./carriers.ts";
+import type { CarrierFile } from "../ownership.ts";
 
 /** A disk that was looked for. `problem` says, for people, why it is not there. */
 export type SearchResult =
@@ -28,7 +28,7 @@ const longestPauseMs = 250;
  * has now. A disk is the right one when its id is; where the carrier says which hardware it was, that has to be the same too, since
  * anyone may write a well-known id on a volume of his own. Looks again until the deadline. Throws the reason of `signal` when that is aborted.
  */
-export async function findDisk(records: readonly CarrierRecord[], options: SearchOptions): Promise<SearchResult> {
+export async function findDisk(records: readonly CarrierFile[], options: SearchOptions): Promise<SearchResult> {
   const { deadline, signal, onWait } = options;
   const search = new DiskSearch(records);
   const stuck = aborted(AbortSignal.any([options.limit, signal]));
@@ -52,11 +52,11 @@ function aborted(signal: AbortSignal): Promise<undefined> {
 
 class DiskSearch {
   problem: string;
-  readonly #records: readonly CarrierRecord[];
+  readonly #records: readonly CarrierFile[];
   /** Devices that are not it, with the state in which they were looked at. */
   readonly #others = new Map<string, string>();
 
-  constructor(records: readonly CarrierRecord[]) {
+  constructor(records: readonly CarrierFile[]) {
     this.#records = records;
     this.problem = `${records[0]?.source} does not answer`;
   }
@@ -83,7 +83,7 @@ class DiskSearch {
 }
 
 /** The disk there, or why it is not the one. */
-async function check({ id, identity }: CarrierRecord, path: string): Promise<DiskSource | string> {
+async function check({ id, identity }: CarrierFile, path: string): Promise<DiskSource | string> {
   try {
     // Of other disks nothing but the superblock is read.
     const uuid = await readErofsUuid(path);

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
 import { mkdir, open, readFile } from "node:fs/promises";
 import { resolve } from "node:path";
+import { blockDeviceIdentity } from "../../host/block-devices.ts";
 import { syncFilesystem } from "../../host/sync-filesystem.ts";
 import type { OpenDisk } from "../../runtime.ts";
 import { isRuntimeError, RuntimeError } from "../../runtime-error.ts";
@@ -45,12 +46,14 @@ export async function ensureEmpty(place: Place): Promise<void> {
 export async function ensureCarrier(place: Place, openDisk: OpenDisk, force: boolean): Promise<OwnedSnapshot> {
   const { node, state } = place;
   const { source } = openDisk;
+  const identity = await blockDeviceIdentity(source.path);
   const file: CarrierFile = {
     formatVersion: "1",
     id: source.id,
     line: source.line,
     sequence: source.sequence,
     source: resolve(source.path),
+    ...(identity && { identity }),
   };
   const labels = {
     [label.disk]: source.id,
@@ -58,7 +61,8 @@ export async function ensureCarrier(place: Place, openDisk: OpenDisk, force: boo
     [label.sequence]: String(source.sequence),
   };
   const mountPoint = diskMountPoint(source.id);
-  await mkdir(node.local(mountPoint), { recursive: true, mode: 0o755 });
+  // Only root passes: the trees of a disk hold setuid programs. Containers come through the carrier.
+  await mkdir(node.local(mountPoint), { recursive: true, mode: 0o700 });
   await node.mounts.mountDisk(source, mountPoint);
   if (!force) await refuseUnmappable(node, mountPoint);
   const known = carrierOf(state, source.id);
