@@ -5,6 +5,14 @@ export type CliErrorCode =
   | "usage"
   /** A file that the command line names cannot be read. */
   | "unreadable-file"
+  /** Only root can do this. */
+  | "not-root"
+  /** Something that the command line names is not there: an image on no disk, a disk that is not injected. */
+  | "not-found"
+  /** A disk is not what its id says. */
+  | "unsound-disk"
+  /** One of several runtimes failed; the message has what each said. */
+  | "runtime-failed"
   /** The disk cannot be written: no space, no permission. */
   | "unwritable-disk"
   /** One or more images could not be looked up. */

@@ -11,18 +11,30 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   ls: () => import("./commands/ls.ts"),
   cat: () => import("./commands/cat.ts"),
   verify: () => import("./commands/verify.ts"),
+  inject: () => import("./commands/inject.ts"),
+  eject: () => import("./commands/eject.ts"),
+  mount: () => import("./commands/mount.ts"),
+  status: () => import("./commands/status.ts"),
+  doctor: () => import("./commands/doctor.ts"),
 };
 
 const help = `Usage: nodewarm COMMAND [ARGUMENT...]
 
-Puts container images on one read-only disk that the Linux kernel mounts.
+Puts container images on one read-only disk that the Linux kernel mounts, and makes them usable in the container runtime of a node.
 
-Commands:
+Disks, without root:
   build      make a disk from images of a registry, an OCI layout or an archive
   inspect    show the images and layers of a disk and what they cost
   ls         list the files of a disk
   cat        write a file of a disk to standard output
   verify     find everything that can be wrong with a disk
+
+Nodes, as root:
+  inject     make the images of a disk usable in the running containerd or Docker
+  eject      undo that
+  mount      mount again what was injected, after a reboot
+  status     show what is injected where, and what is wrong with it
+  doctor     find out whether this node can be injected, and what to do if not
 
   nodewarm COMMAND --help    all options of a command
   nodewarm --version         the version

@@ -1,0 +1,63 @@
+import { discoverRuntimes, type RuntimeRequest } from "../../runtime/discovery.ts";
+import { openRuntime } from "../../runtime/open-runtime.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { CliError } from "../cli-error.ts";
+
+/** Runtimes that are open until they are disposed of. */
+export type OpenRuntimes = AsyncDisposable & { readonly runtimes: readonly Runtime[] };
+
+/** What came of the work in one runtime. */
+export type Outcome<Result> =
+  | { readonly runtime: string; readonly result: Result }
+  | { readonly runtime: string; readonly error: Error };
+
+/** Finds and opens what the command line asks for. Throws `RuntimeError` and `HostError`. */
+export async function openRuntimes(request: RuntimeRequest): Promise<OpenRuntimes> {
+  const opened = await Promise.allSettled((await discoverRuntimes(request)).map(openRuntime));
+  const runtimes = opened.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
+  const close = () => Promise.all(runtimes.map((runtime) => runtime.close()));
+  const failed = opened.find((each) => each.status === "rejected");
+  if (failed !== undefined) {
+    await close();
+    throw failed.reason;
+  }
+  return {
+    runtimes,
+    async [Symbol.asyncDispose]() {
+      await close();
+    },
+  };
+}
+
+/**
+ * Works in one runtime after the other; what fails in one does not keep the others from being worked in. Throws at once when there is only
+ * one, or the user wants to stop.
+ */
+export async function inEach<Result>(
+  { runtimes }: OpenRuntimes,
+  signal: AbortSignal,
+  work: (runtime: Runtime) => Promise<Result>,
+): Promise<Outcome<Result>[]> {
+  const outcomes: Outcome<Result>[] = [];
+  for (const runtime of runtimes) {
+    try {
+      outcomes.push({ runtime: runtime.name, result: await work(runtime) });
+    } catch (error) {
+      if (runtimes.length === 1 || signal.aborted || !(error instanceof Error)) throw error;
+      outcomes.push({ runtime: runtime.name, error });
+    }
+  }
+  return outcomes;
+}
+
+/** For the end of a command: throws `CliError` when one of the runtimes failed. */
+export function throwFailures(outcomes: readonly Outcome<unknown>[]): void {
+  const failures = outcomes.flatMap((each) => ("error" in each ? [`${each.runtime}: ${each.error.message}`] : []));
+  if (failures.length > 0) throw new CliError("runtime-failed", failures.join("\n"));
+}
+
+/** One object of a command's JSON output. */
+export function outcomeJson<Result extends object>(outcome: Outcome<Result>): object {
+  const { runtime } = outcome;
+  return "error" in outcome ? { runtime, error: outcome.error.message } : { runtime, ...outcome.result };
+}

@@ -1,0 +1,39 @@
+import { lstat, readlink, stat } from "node:fs/promises";
+import { errorCode } from "../../host/system-calls.ts";
+import type { ContainerdNode } from "../containerd-node.ts";
+import { fsPath, linkTarget, type OwnedSnapshot } from "../owned-state.ts";
+
+/**
+ * What is where the link of a snapshot should be. `disk`: it leads to its folder of the disk. `node`: to a tree that was copied to the node
+ * when the disk was ejected. `dangling`: to nothing. `folder`: there is a plain folder, which after a power cut may be empty. `missing`: nothing.
+ */
+export type LinkState = "disk" | "node" | "dangling" | "folder" | "missing" | "elsewhere";
+
+/** `carrier`: of the disk that the snapshot belongs to. */
+export async function readLink(
+  node: ContainerdNode,
+  snapshot: OwnedSnapshot,
+  carrier: OwnedSnapshot | undefined,
+): Promise<LinkState> {
+  const path = node.local(fsPath(node, snapshot.number));
+  try {
+    const stats = await lstat(path);
+    if (!stats.isSymbolicLink()) return "folder";
+    const target = await readlink(path);
+    const leadsToDisk = carrier !== undefined && target === linkTarget(carrier, snapshot.tree);
+    // Copied trees lie beside the link, within the snapshot's own folder.
+    if (!leadsToDisk && target.startsWith("../")) return "elsewhere";
+    if (!(await exists(path))) return "dangling";
+    return leadsToDisk ? "disk" : "node";
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return "missing";
+    throw error;
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
