@@ -32,14 +32,14 @@ export type OwnedState = {
 
 /** Throws `RuntimeError`. */
 export async function readOwnedState(node: ContainerdNode): Promise<OwnedState> {
-  const [all, images, blobs] = await Promise.all([
-    Array.fromAsync(node.snapshots.list()),
+  const [snapshots, images, blobs] = await Promise.all([
+    listSnapshots(node),
     node.in.images.list(),
     Array.fromAsync(node.in.content.list([`labels."${label.disk}"`])),
   ]);
   const owned = new Map<string, OwnedSnapshot>();
   const unfinished: string[] = [];
-  for (const { name, parent, kind, labels } of all) {
+  for (const { name, parent, kind, labels } of snapshots.values()) {
     const role = roleOf(labels);
     if (role === undefined) continue;
     if (kind !== "committed") {
@@ -50,12 +50,19 @@ export async function readOwnedState(node: ContainerdNode): Promise<OwnedState> 
     owned.set(name, { name, parent, role, disk, number, tree });
   }
   return {
-    snapshots: new Map(all.map((snapshot) => [snapshot.name, snapshot])),
+    snapshots,
     owned,
     unfinished,
     images: new Map(images.map((image) => [image.name, image])),
     blobs,
   };
+}
+
+/** All of the default snapshotter, by name (active ones by key). Throws `RuntimeError`. */
+export async function listSnapshots(node: ContainerdNode): Promise<ReadonlyMap<string, Snapshot>> {
+  const snapshots = new Map<string, Snapshot>();
+  for await (const snapshot of node.snapshots.list()) snapshots.set(snapshot.name, snapshot);
+  return snapshots;
 }
 
 export function carrierOf(state: OwnedState, diskID: string): OwnedSnapshot | undefined {

@@ -33,6 +33,12 @@ export type SnapshotRole = "carrier" | "empty" | "image" | "layer";
 /** Keeps a snapshot although nothing refers to it (containerd, `docs/garbage-collection.md`). */
 export const gcRootLabel = "containerd.io/gc.root";
 
+/**
+ * On a snapshot that is prepared: the name that it will have. When that exists, containerd answers so and puts it under the lease, in one
+ * transaction (`core/metadata/snapshot.go`, createSnapshot).
+ */
+export const snapshotRefLabel = "containerd.io/snapshot.ref";
+
 export function carrierName(diskID: string): string {
   return `nodewarm/disk/${diskID}`;
 }

@@ -22,6 +22,7 @@ import {
   type SnapshotRole,
   sharedOwner,
 } from "../ownership.ts";
+import type { AtStep } from "./job.ts";
 import { snapshotNumber } from "./linked-snapshots.ts";
 import type { Meter } from "./meter.ts";
 import { refuseUnmappable } from "./user-namespaces.ts";
@@ -31,6 +32,7 @@ type Place = {
   readonly leased: NamespaceClient;
   readonly state: OwnedState;
   readonly meter: Meter;
+  readonly atStep: AtStep;
 };
 
 /** The empty snapshot that is the parent of all links, made where it is missing. */
@@ -44,7 +46,7 @@ export async function ensureEmpty(place: Place): Promise<void> {
  * under the mount, for a boot without containerd.
  */
 export async function ensureCarrier(place: Place, openDisk: OpenDisk, force: boolean): Promise<OwnedSnapshot> {
-  const { node, state } = place;
+  const { node, state, atStep } = place;
   const { source } = openDisk;
   const identity = await blockDeviceIdentity(source.path);
   const file: CarrierFile = {
@@ -61,6 +63,7 @@ export async function ensureCarrier(place: Place, openDisk: OpenDisk, force: boo
     [label.sequence]: String(source.sequence),
   };
   const mountPoint = diskMountPoint(source.id);
+  atStep("mount disk");
   // Only root passes: the trees of a disk hold setuid programs. Containers come through the carrier.
   await mkdir(node.local(mountPoint), { recursive: true, mode: 0o700 });
   await node.mounts.mountDisk(source, mountPoint);
@@ -69,6 +72,7 @@ export async function ensureCarrier(place: Place, openDisk: OpenDisk, force: boo
   const carrier =
     known ??
     (await makeEmptySnapshot(place, carrierName(source.id), "carrier", labels, (fs) => writeCarrierFile(fs, file)));
+  atStep("mount carrier");
   await mountOnCarrier(node, mountPoint, carrier, file);
   return carrier;
 }
@@ -96,7 +100,7 @@ async function mountOnCarrier(
 
 /** A committed snapshot without parent and without files of a disk, which no collection takes. */
 async function makeEmptySnapshot(
-  { node, leased, meter }: Place,
+  { node, leased, meter, atStep }: Place,
   name: string,
   role: SnapshotRole,
   labels: Labels,
@@ -105,11 +109,13 @@ async function makeEmptySnapshot(
   const writer = leased.snapshotWriter(node.snapshotter);
   const key = `${keyPrefix}${randomUUID()}`;
   const own: Labels = { [label.role]: role, ...labels };
+  atStep(`prepare ${role}`);
   meter.count("prepare");
   const number = snapshotNumber(await writer.prepare(key, { labels: own }));
   const fs = node.local(fsPath(node, number));
   await fill(fs);
   await syncFilesystem(fs);
+  atStep(`commit ${role}`);
   meter.count("commit");
   try {
     await writer.commit(name, key, { ...own, [label.number]: number, [gcRootLabel]: "nodewarm" });

@@ -14,6 +14,7 @@ export async function writeDocuments(job: InjectJob, image: IndexImage): Promise
   const { leased, meter, open } = job;
   for (const document of await imageDocuments(open.disk, image)) {
     const references = referencesOf(job, image, document);
+    job.atStep("document");
     meter.count("write");
     const labels = { ...references, [label.disk]: open.disk.id };
     const blob = { digest: document.digest, sizeBytes: document.bytes.length, labels };
@@ -21,6 +22,7 @@ export async function writeDocuments(job: InjectJob, image: IndexImage): Promise
     const known = await leased.content.info(document.digest);
     const missing = Object.entries(references).filter(([key]) => known.labels[key] === undefined);
     if (missing.length === 0) continue;
+    job.atStep("document labels");
     meter.count("label");
     await leased.contentManager.updateLabels(document.digest, Object.fromEntries(missing));
   }

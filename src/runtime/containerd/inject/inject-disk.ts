@@ -7,7 +7,7 @@ import { isRuntimeError, RuntimeError } from "../../runtime-error.ts";
 import type { NamespaceClient } from "../client/containerd-client.ts";
 import { type ContainerdNode, dockerNamespace } from "../containerd-node.ts";
 import { lockNode } from "../node-lock.ts";
-import { type OwnedState, readOwnedState } from "../owned-state.ts";
+import { listSnapshots, type OwnedState, readOwnedState } from "../owned-state.ts";
 import { label } from "../ownership.ts";
 import { ensureCarrier, ensureEmpty } from "./carrier.ts";
 import { writeDocuments } from "./documents.ts";
@@ -45,7 +45,8 @@ export async function injectDisk(
   await using _ = await lockNode(node, signal);
   const state = await readOwnedState(node);
   const meter = new Meter();
-  await clearUnfinished(node, state, meter);
+  await removeUnfinished(node, state, meter);
+  const leasesBefore = await staleLeases(node);
 
   const sandboxes = await sandboxImages(node);
   const skipped = new Map<IndexImage, Condition>();
@@ -62,9 +63,9 @@ export async function injectDisk(
   const conditions: Condition[] = [...userNamespaceConditions(node.version), ...blobConditions(node, open)];
   let usableSeconds = 0;
   await withLease(node, meter, signal, async (leased) => {
-    atStep("carrier");
-    await ensureEmpty({ node, leased, state, meter });
-    const carrier = await ensureCarrier({ node, leased, state, meter }, open, options.force);
+    const place = { node, leased, state, meter, atStep };
+    await ensureEmpty(place);
+    const carrier = await ensureCarrier(place, open, options.force);
     const job: InjectJob = { node, leased, open, options, state, carrier, meter, atStep };
     await repairLinks(job);
     await relinkToNewer(job);
@@ -86,10 +87,18 @@ export async function injectDisk(
     }
     usableSeconds = (performance.now() - started) / 1000;
     if (!options.chains) return;
+    atStep("chains");
     conditions.push(...(await claimLayerBlobs(job, images)));
-    await completeChains(job, images);
+    // What the state says may have been collected before the records referred to it.
+    const current = { ...job, state: { ...state, snapshots: await listSnapshots(node) } };
+    await completeChains(current, images);
     for (const [image, injected] of done) done.set(image, { ...injected, chain: "complete" });
   });
+  for (const id of leasesBefore) {
+    atStep("remove lease");
+    meter.count("lease");
+    await node.in.leases.delete(id).catch(() => {});
+  }
   return {
     disk: open.disk.id,
     images: wanted.map((image) => done.get(image) ?? skippedImage(image, skipped.get(image), state)),
@@ -107,7 +116,6 @@ async function injectBatch(job: InjectJob, plans: readonly ImagePlan[]): Promise
     makeLinkedSnapshots(job, [...tops.values()]),
     sideBySide(unfinished, ({ image }) => writeDocuments(job, image)),
   ]);
-  job.atStep("records");
   await sideBySide(unfinished, (plan) => writeRecords(job, plan));
 }
 
@@ -143,18 +151,19 @@ async function withLease(
   }
 }
 
-/** What a call that was killed left: under the lock nobody works on it any more. */
-async function clearUnfinished(node: ContainerdNode, state: OwnedState, meter: Meter): Promise<void> {
+/** Leases of calls that were killed: under the lock nobody works under them. What they hold is ours to complete, so they go last. */
+async function staleLeases(node: ContainerdNode): Promise<string[]> {
+  const leases = await node.in.leases.list();
+  return leases.flatMap(({ id, labels }) => (labels[label.lease] === undefined ? [] : [id]));
+}
+
+/** What a call that was killed did not get to commit. */
+async function removeUnfinished(node: ContainerdNode, state: OwnedState, meter: Meter): Promise<void> {
   for (const key of state.unfinished) {
     meter.count("remove");
     await node.snapshotWriter.remove(key).catch((error: unknown) => {
       if (!isRuntimeError(error, "not-found")) throw error;
     });
-  }
-  for (const { id, labels } of await node.in.leases.list()) {
-    if (labels[label.lease] === undefined) continue;
-    meter.count("lease");
-    await node.in.leases.delete(id).catch(() => {});
   }
 }
 

@@ -4,7 +4,7 @@ import type { ContainerdNode } from "../containerd-node.ts";
 import type { OwnedSnapshot, OwnedState } from "../owned-state.ts";
 import type { Meter } from "./meter.ts";
 
-/** Called before each step that changes something; tests end the process there. */
+/** Called before each change, with what it is; tests end the process there. */
 export type AtStep = (step: string) => void;
 
 /** One injection under way. */

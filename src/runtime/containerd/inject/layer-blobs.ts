@@ -31,10 +31,9 @@ export async function claimLayerBlobs(job: InjectJob, images: readonly IndexImag
   const missing = [...layers.values()].filter(({ digest }) => !known.has(digest));
   if (missing.length === 0) return [];
   await mkdir(node.local(`${node.blobsFolder}/sha256`), { recursive: true });
-  job.atStep("link-blobs");
   await sideBySide(missing, (layer) => link(job, layer));
+  job.atStep("sync blobs");
   await syncFilesystem(node.local(node.blobsFolder));
-  job.atStep("claim-blobs");
   await sideBySide(missing, (layer) => claim(job, layer));
   return [];
 }
@@ -47,6 +46,7 @@ function blobPath({ node }: InjectJob, layer: IndexLayer): string {
 async function link(job: InjectJob, layer: IndexLayer): Promise<void> {
   const path = blobPath(job, layer);
   const target = `${diskMountPoint(job.open.disk.id)}/blobs/sha256/${digestHex(layer.digest)}`;
+  job.atStep("link blob");
   try {
     await symlink(target, path);
   } catch (error) {
@@ -59,6 +59,7 @@ async function claim(job: InjectJob, layer: IndexLayer): Promise<void> {
   const { digest, size, diffID } = layer;
   const labels = { [label.disk]: open.disk.id, "containerd.io/uncompressed": diffID };
   for (let attempt = 1; ; attempt++) {
+    job.atStep("claim blob");
     meter.count("claim");
     try {
       const result = await leased.contentWriter.claim({ digest, sizeBytes: size, labels });

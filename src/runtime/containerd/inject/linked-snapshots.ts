@@ -6,7 +6,7 @@ import { syncFilesystem } from "../../host/sync-filesystem.ts";
 import { isRuntimeError, RuntimeError } from "../../runtime-error.ts";
 import type { Mount } from "../client/snapshots.ts";
 import { linkTarget } from "../owned-state.ts";
-import { keyPrefix, label, type SnapshotRole } from "../ownership.ts";
+import { keyPrefix, label, type SnapshotRole, snapshotRefLabel } from "../ownership.ts";
 import type { InjectJob } from "./job.ts";
 import { sideBySide } from "./side-by-side.ts";
 
@@ -24,37 +24,46 @@ type Prepared = { readonly wanted: WantedSnapshot; readonly key: string; readonl
 
 /**
  * Makes snapshots whose parents exist. containerd syncs its records and not the links, so all links of the batch are made durable before
- * the first record names one: after a power cut no snapshot has an empty folder in place of its link. One that somebody else makes
- * meanwhile under the same name is left to him.
+ * the first record names one: after a power cut no snapshot has an empty folder in place of its link. One that is there already, or that
+ * somebody else makes meanwhile under the same name, is left as it is, and held by the lease.
  */
 export async function makeLinkedSnapshots(job: InjectJob, wanted: readonly WantedSnapshot[]): Promise<void> {
   const { node, atStep } = job;
   if (wanted.length === 0) return;
   const prepared: Prepared[] = [];
-  atStep("prepare");
   await sideBySide(wanted, async (each) => {
-    prepared.push(await prepare(job, each));
+    atStep("prepare");
+    const made = await prepare(job, each);
+    if (made !== undefined) prepared.push(made);
   });
-  atStep("link");
-  await sideBySide(prepared, ({ wanted: { tree }, number }) =>
-    swapInLink(node.local(`${node.snapshotsFolder}/${number}/fs`), linkTarget(job.carrier, tree)),
-  );
+  if (prepared.length === 0) return;
+  await sideBySide(prepared, ({ wanted: { tree }, number }) => {
+    atStep("link");
+    return swapInLink(node.local(`${node.snapshotsFolder}/${number}/fs`), linkTarget(job.carrier, tree));
+  });
   atStep("sync");
   await syncFilesystem(node.local(node.snapshotsFolder));
-  atStep("commit");
-  await sideBySide(prepared, (each) => commit(job, each));
-  atStep("committed");
+  await sideBySide(prepared, (each) => {
+    atStep("commit");
+    return commit(job, each);
+  });
 }
 
-async function prepare(job: InjectJob, wanted: WantedSnapshot): Promise<Prepared> {
+/** `undefined` when a snapshot of that name is there by now: then the lease holds that one. */
+async function prepare(job: InjectJob, wanted: WantedSnapshot): Promise<Prepared | undefined> {
   const { node, leased, meter } = job;
   const key = `${keyPrefix}${randomUUID()}`;
   meter.count("prepare");
-  const mounts = await leased.snapshotWriter(node.snapshotter).prepare(key, {
-    parent: wanted.parent,
-    labels: { [label.role]: wanted.role, [label.disk]: job.open.disk.id },
-  });
-  return { wanted, key, number: snapshotNumber(mounts) };
+  try {
+    const mounts = await leased.snapshotWriter(node.snapshotter).prepare(key, {
+      parent: wanted.parent,
+      labels: { [label.role]: wanted.role, [label.disk]: job.open.disk.id, [snapshotRefLabel]: wanted.name },
+    });
+    return { wanted, key, number: snapshotNumber(mounts) };
+  } catch (error) {
+    if (isRuntimeError(error, "already-exists")) return undefined;
+    throw error;
+  }
 }
 
 async function commit(job: InjectJob, { wanted, key, number }: Prepared): Promise<void> {

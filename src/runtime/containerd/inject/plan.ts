@@ -13,7 +13,7 @@ export type RecordChange = { readonly name: string; readonly action: "create" | 
 /** What it takes to make one image usable. */
 export type ImagePlan = {
   readonly image: IndexImage;
-  /** The snapshot that containers stand on; `undefined` when it is there, or the image has no layers. */
+  /** The snapshot that containers stand on; `undefined` when it and all records are there, or the image has no layers. */
   readonly top: WantedSnapshot | undefined;
   readonly records: readonly RecordChange[];
   readonly conditions: readonly Condition[];
@@ -42,7 +42,10 @@ export function planImage(disk: DiskIndex, image: IndexImage, state: OwnedState,
         });
     }
   }
-  return { image, top: topSnapshot(image, state), records, conditions };
+  // One that is there without the records may be collected at any moment, and is asked for again, under our lease.
+  const top = topSnapshot(image);
+  const isThere = top !== undefined && records.length === 0 && isCommitted(state, top.name);
+  return { image, top: isThere ? undefined : top, records, conditions };
 }
 
 /** Names under which CRI looks an image up: its id, its tags, and each repository with the digest. Docker wants the tags alone. */
@@ -67,9 +70,9 @@ function repositoryOf(name: string): string {
   return colon > name.lastIndexOf("/") ? name.slice(0, colon) : name;
 }
 
-function topSnapshot(image: IndexImage, state: OwnedState): WantedSnapshot | undefined {
+function topSnapshot(image: IndexImage): WantedSnapshot | undefined {
   const name = topChainID(image);
-  if (name === undefined || image.tree === null || isCommitted(state, name)) return undefined;
+  if (name === undefined || image.tree === null) return undefined;
   return { name, parent: emptyName, role: "image", tree: image.tree };
 }
 

@@ -5,10 +5,11 @@ import type { InjectJob } from "./job.ts";
 import type { ImagePlan } from "./plan.ts";
 
 /** Gives an image its names, the tags last: whoever finds one finds all else. One that somebody else makes meanwhile is his. */
-export async function writeRecords({ node, leased, meter, open }: InjectJob, plan: ImagePlan): Promise<void> {
+export async function writeRecords({ node, leased, meter, open, atStep }: InjectJob, plan: ImagePlan): Promise<void> {
   const { target } = plan.image;
   const labels = { [label.disk]: open.disk.id, ...(node.namespace === criNamespace && criImageLabels) };
   for (const { name, action } of plan.records) {
+    atStep("record");
     meter.count("record");
     try {
       if (action === "create") await leased.images.create({ name, target, labels });
