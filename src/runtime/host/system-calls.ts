@@ -21,6 +21,12 @@ const declarations = {
   pthread_sigmask: "int pthread_sigmask(int how, const uint8_t *set, _Out_ uint8_t *before)",
   clone: "int clone(void *function, void *stack, int flags, void *argument)",
   waitpid: "int waitpid(int pid, void *status, int options)",
+  llistxattr: "ssize_t llistxattr(const uint8_t *path, uint8_t *names, size_t size)",
+  lgetxattr: "ssize_t lgetxattr(const uint8_t *path, const char *name, uint8_t *value, size_t size)",
+  lsetxattr: "int lsetxattr(const uint8_t *path, const char *name, const uint8_t *value, size_t size, int flags)",
+  utimensat: "int utimensat(int directory, const uint8_t *path, const uint8_t *times, int flags)",
+  mknodat: "long syscall(long number, int directory, const uint8_t *path, unsigned int mode, unsigned int device)",
+  lseek: "int64_t lseek(int fd, int64_t offset, int whence)",
 } as const;
 
 export type CallName = keyof typeof declarations;

@@ -1,0 +1,70 @@
+import type { Digest } from "../../../oci/descriptor.ts";
+import type { ContainerdNode } from "../containerd-node.ts";
+import type { OwnedState } from "../owned-state.ts";
+import { label } from "../ownership.ts";
+import { type HandOver, planHandOver } from "./hand-over.ts";
+import type { TreeToCopy } from "./materialize.ts";
+import { type LinkedBlob, presentDisks, readLinkedBlobs, readTreePlaces, type TreePlace } from "./places.ts";
+import { chainFrom } from "./references.ts";
+import type { Going } from "./users.ts";
+
+export type EjectPlan = {
+  readonly places: ReadonlyMap<string, TreePlace>;
+  readonly linkedBlobs: readonly LinkedBlob[];
+  readonly handOver: HandOver;
+  /** Index, manifests and configs of the disks that stay and are mounted. */
+  readonly stayingDocuments: ReadonlySet<string>;
+  /** What no disk that stays can take over. */
+  readonly going: Going;
+  /** Those of the snapshots that go whose trees are on disks that go: to be copied if they are needed. */
+  readonly treesToCopy: readonly TreeToCopy[];
+  /** Snapshots that have a copy of their tree already, from a call that was interrupted. */
+  readonly copied: readonly string[];
+};
+
+/** Decides what becomes of each thing of the disks; changes nothing. Throws `RuntimeError`. */
+export async function planEjection(
+  node: ContainerdNode,
+  state: OwnedState,
+  disks: ReadonlySet<string>,
+): Promise<EjectPlan> {
+  const [places, linkedBlobs, staying] = await Promise.all([
+    readTreePlaces(node, state),
+    readLinkedBlobs(node, state.blobs),
+    presentDisks(node, state, disks),
+  ]);
+  const facts = { state, namespace: node.namespace, places, linkedBlobs };
+  const handOver = planHandOver(facts, disks, staying);
+  const moved = new Set(handOver.snapshots.map(({ snapshot }) => snapshot.name));
+  const movedBlobs = new Set<string>(handOver.links.map(({ blob }) => blob.digest));
+  const snapshots = new Set<string>();
+  const treesToCopy: TreeToCopy[] = [];
+  const copied: string[] = [];
+  for (const [name, place] of places) {
+    const snapshot = state.owned.get(name);
+    if (snapshot === undefined || moved.has(name)) continue;
+    const disk = place.on === "disk" ? place.disk : snapshot.disk;
+    if (!disks.has(disk)) continue;
+    if (place.on === "copy") {
+      copied.push(name);
+      continue;
+    }
+    snapshots.add(name);
+    treesToCopy.push({ snapshot, disk });
+  }
+  // Of other disks' chains, what stands on these: the next injection of those disks makes it again.
+  for (const { name, role } of state.owned.values()) {
+    if (role === "layer" && [...chainFrom(state, name)].some((each) => snapshots.has(each))) snapshots.add(name);
+  }
+  const blobs = new Set<Digest>();
+  for (const { blob, disk } of linkedBlobs) {
+    if (movedBlobs.has(blob.digest)) continue;
+    if (disks.has(disk) || disks.has(blob.labels[label.disk] ?? "")) blobs.add(blob.digest);
+  }
+  const stayingDocuments = new Set(
+    staying
+      .flatMap(({ index }) => index.images.flatMap(({ target, manifest, config }) => [target, manifest, config]))
+      .map(({ digest }) => digest),
+  );
+  return { places, linkedBlobs, handOver, stayingDocuments, going: { disks, snapshots, blobs }, treesToCopy, copied };
+}

@@ -1,0 +1,122 @@
+import { digestHex } from "../../../oci/descriptor.ts";
+import { swapInLink } from "../../host/link-swap.ts";
+import { syncFilesystem } from "../../host/sync-filesystem.ts";
+import type { ContentInfo } from "../client/content.ts";
+import type { ContainerdNode } from "../containerd-node.ts";
+import type { AtStep } from "../inject/job.ts";
+import { recordNames, topChainID } from "../inject/plan.ts";
+import { sideBySide } from "../inject/side-by-side.ts";
+import { fsPath, linkTarget, type OwnedSnapshot, type OwnedState } from "../owned-state.ts";
+import { diskMountPoint, label } from "../ownership.ts";
+import { blobPath, type LinkedBlob, type PresentDisk, type TreePlace } from "./places.ts";
+
+/** What a disk that goes shares with one that stays, and so belongs to that from now on. */
+export type HandOver = {
+  readonly snapshots: readonly { readonly snapshot: OwnedSnapshot; readonly to: PresentDisk; readonly tree: string }[];
+  readonly links: readonly { readonly blob: ContentInfo; readonly to: PresentDisk }[];
+  /** Index, manifests and configs. */
+  readonly documents: readonly { readonly blob: ContentInfo; readonly to: PresentDisk }[];
+  readonly records: readonly { readonly name: string; readonly to: PresentDisk }[];
+};
+
+export type HandOverFacts = {
+  readonly state: OwnedState;
+  readonly namespace: string;
+  readonly places: ReadonlyMap<string, TreePlace>;
+  readonly linkedBlobs: readonly LinkedBlob[];
+};
+
+/** `going`: ids of the disks that go; `staying`: those that may take over, the first that can does. */
+export function planHandOver(
+  { state, namespace, places, linkedBlobs }: HandOverFacts,
+  going: ReadonlySet<string>,
+  staying: readonly PresentDisk[],
+): HandOver {
+  const contents = staying.map((disk) => contentsOf(disk, namespace));
+  const find = <Found>(look: (disk: Contents) => Found | undefined): [PresentDisk, Found] | undefined => {
+    for (const disk of contents) {
+      const found = look(disk);
+      if (found !== undefined) return [disk.disk, found];
+    }
+    return undefined;
+  };
+  const snapshots = [...state.owned.values()].flatMap((snapshot) => {
+    const place = places.get(snapshot.name);
+    const isOnGoing = place?.on === "disk" ? going.has(place.disk) : false;
+    if (place === undefined || place.on === "copy" || (!isOnGoing && !going.has(snapshot.disk))) return [];
+    const found = find((disk) => (snapshot.role === "image" ? disk.merged : disk.trees).get(snapshot.name));
+    return found === undefined ? [] : [{ snapshot, to: found[0], tree: found[1] }];
+  });
+  const linked = new Map(linkedBlobs.map(({ blob, disk }) => [blob.digest, disk]));
+  const links: { blob: ContentInfo; to: PresentDisk }[] = [];
+  const documents: { blob: ContentInfo; to: PresentDisk }[] = [];
+  for (const blob of state.blobs) {
+    const link = linked.get(blob.digest);
+    if (!going.has(blob.labels[label.disk] ?? "") && !going.has(link ?? "")) continue;
+    const found = find(
+      ({ layers, documents }) => (link === undefined ? documents : layers).has(blob.digest) || undefined,
+    );
+    if (found !== undefined) (link === undefined ? documents : links).push({ blob, to: found[0] });
+  }
+  const records = [...state.images.values()].flatMap(({ name, target, labels }) => {
+    if (!going.has(labels[label.disk] ?? "")) return [];
+    const found = find((disk) => disk.names.get(target.digest)?.has(name) || undefined);
+    return found === undefined ? [] : [{ name, to: found[0] }];
+  });
+  return { snapshots, links, documents, records };
+}
+
+/** Links first, then, when they are durable, the labels: the links say where a thing is. */
+export async function handOver(node: ContainerdNode, plan: HandOver, atStep: AtStep): Promise<void> {
+  const { snapshots, links, documents, records } = plan;
+  if (snapshots.length + links.length > 0) {
+    atStep("relink");
+    await sideBySide(snapshots, ({ snapshot, to, tree }) =>
+      swapInLink(node.local(fsPath(node, snapshot.number)), linkTarget(to.carrier, tree)),
+    );
+    await sideBySide(links, ({ blob, to }) =>
+      swapInLink(blobPath(node, blob), `${diskMountPoint(to.id)}/blobs/sha256/${digestHex(blob.digest)}`),
+    );
+    await syncFilesystem(node.local(node.snapshotsFolder));
+    await syncFilesystem(node.local(node.blobsFolder));
+  }
+  if (snapshots.length + links.length + documents.length + records.length === 0) return;
+  atStep("relabel");
+  await sideBySide(snapshots, ({ snapshot, to, tree }) =>
+    node.snapshotWriter.updateLabels(snapshot.name, { [label.disk]: to.id, [label.tree]: tree }),
+  );
+  await sideBySide([...links, ...documents], ({ blob, to }) =>
+    node.in.contentManager.updateLabels(blob.digest, { [label.disk]: to.id }),
+  );
+  await sideBySide(records, ({ name, to }) => node.in.images.update(name, { labels: { [label.disk]: to.id } }));
+}
+
+type Contents = {
+  readonly disk: PresentDisk;
+  /** By chainID: the merged trees of images, and those of single layers. One cannot stand in for the other. */
+  readonly merged: ReadonlyMap<string, string>;
+  readonly trees: ReadonlyMap<string, string>;
+  readonly documents: ReadonlySet<string>;
+  /** Layer blobs that the disk has. */
+  readonly layers: ReadonlySet<string>;
+  /** Names of the records that injection makes, by target. */
+  readonly names: ReadonlyMap<string, ReadonlySet<string>>;
+};
+
+function contentsOf(disk: PresentDisk, namespace: string): Contents {
+  const merged = new Map<string, string>();
+  const trees = new Map<string, string>();
+  const documents = new Set<string>();
+  const layers = new Set<string>();
+  const names = new Map<string, Set<string>>();
+  for (const image of disk.index.images) {
+    for (const { chainID, tree } of image.layers) if (!trees.has(chainID)) trees.set(chainID, tree);
+    const top = topChainID(image);
+    if (top !== undefined && image.tree !== null && !merged.has(top)) merged.set(top, image.tree);
+    for (const { digest } of disk.index.blobs ? image.layers : []) layers.add(digest);
+    for (const { digest } of [image.target, image.manifest, image.config]) documents.add(digest);
+    const before = names.get(image.target.digest) ?? [];
+    names.set(image.target.digest, new Set([...before, ...recordNames(image, namespace)]));
+  }
+  return { disk, merged, trees, documents, layers, names };
+}

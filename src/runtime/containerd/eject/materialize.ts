@@ -1,0 +1,122 @@
+import { copyFile, rename, rm, statfs } from "node:fs/promises";
+import { dirname } from "node:path";
+import { digestHex } from "../../../oci/descriptor.ts";
+import { swapInLink } from "../../host/link-swap.ts";
+import { syncFilesystem } from "../../host/sync-filesystem.ts";
+import { errorCode } from "../../host/system-calls.ts";
+import type { EjectOptions } from "../../runtime.ts";
+import { RuntimeError } from "../../runtime-error.ts";
+import type { ContainerdNode } from "../containerd-node.ts";
+import type { AtStep } from "../inject/job.ts";
+import { carrierOf, fsPath, type OwnedSnapshot, type OwnedState } from "../owned-state.ts";
+import { diskMountPoint } from "../ownership.ts";
+import { copyTree, measureTree } from "./copy-tree.ts";
+import { blobPath, copyName, type LinkedBlob, type TreePlace } from "./places.ts";
+
+/** A snapshot whose tree is on a disk that goes. */
+export type TreeToCopy = { readonly snapshot: OwnedSnapshot; readonly disk: string };
+
+type Job = {
+  readonly node: ContainerdNode;
+  readonly state: OwnedState;
+  readonly options: Pick<EjectOptions, "signal" | "onEvent">;
+  readonly atStep: AtStep;
+};
+
+/**
+ * Copies trees from the mounted disk into the folders of their snapshots, and moves `fs` over to the copies when they are durable: who mounts
+ * the snapshot from then on gets the copy, and what runs keeps what it has. Throws `RuntimeError`: `failed-precondition` when the disk is not
+ * mounted, `resource-exhausted` when there is no room.
+ */
+export async function copyTrees({ node, state, options, atStep }: Job, trees: readonly TreeToCopy[]): Promise<void> {
+  const sources = trees.map(({ snapshot, disk }) => {
+    const carrier = carrierOf(state, disk);
+    return { snapshot, from: node.local(`${fsPath(node, carrier?.number ?? "")}/${snapshot.tree}`) };
+  });
+  const { signal } = options;
+  await requireRoom(node, sources, signal);
+  for (const { snapshot, from } of sources) {
+    atStep("copy");
+    options.onEvent?.({ type: "materializing", snapshot: snapshot.name, tree: snapshot.tree });
+    await copyTree(from, copyPath(node, snapshot), signal);
+  }
+  atStep("sync");
+  await syncFilesystem(node.local(node.snapshotsFolder));
+  for (const { snapshot } of sources) {
+    atStep("swap");
+    await swapInLink(node.local(fsPath(node, snapshot.number)), copyName);
+  }
+  await syncFilesystem(node.local(node.snapshotsFolder));
+}
+
+/** Copies that were interrupted, or that a later injection has replaced by the disk again. */
+export async function removeStrayCopies(
+  node: ContainerdNode,
+  state: OwnedState,
+  places: ReadonlyMap<string, TreePlace>,
+  linkedBlobs: readonly LinkedBlob[],
+): Promise<void> {
+  for (const [name, place] of places) {
+    const snapshot = state.owned.get(name);
+    if (snapshot !== undefined && place.on !== "copy")
+      await rm(copyPath(node, snapshot), { recursive: true, force: true });
+  }
+  for (const { blob } of linkedBlobs) await rm(blobCopyPath(node, blob), { force: true });
+}
+
+/** Puts a file of its own in the place of each link. */
+export async function copyBlobs(node: ContainerdNode, blobs: readonly LinkedBlob[], atStep: AtStep): Promise<void> {
+  for (const { blob, disk } of blobs) {
+    atStep("copy-blob");
+    const copy = blobCopyPath(node, blob);
+    // Not through the link, which is absolute: containerd may have another root.
+    await copyFile(node.local(`${diskMountPoint(disk)}/blobs/sha256/${digestHex(blob.digest)}`), copy);
+    await syncFilesystem(copy);
+    await rename(copy, blobPath(node, blob));
+  }
+  if (blobs.length > 0) await syncFilesystem(node.local(node.blobsFolder));
+}
+
+/** Not beside the blobs, where containerd takes every name for a digest. */
+function blobCopyPath(node: ContainerdNode, { digest }: LinkedBlob["blob"]): string {
+  return node.local(`${dirname(node.blobsFolder)}/nodewarm-${digestHex(digest)}`);
+}
+
+function copyPath(node: ContainerdNode, { number }: OwnedSnapshot): string {
+  return node.local(`${node.snapshotsFolder}/${number}/${copyName}`);
+}
+
+type Source = { readonly snapshot: OwnedSnapshot; readonly from: string };
+
+async function requireRoom(node: ContainerdNode, sources: readonly Source[], signal: AbortSignal): Promise<void> {
+  if (sources.length === 0) return;
+  let bytes = 0;
+  let inodes = 0;
+  for (const { snapshot, from } of sources) {
+    const size = await measureTree(from, signal).catch((cause: unknown) => {
+      if (errorCode(cause) !== "ENOENT") throw cause;
+      throw new RuntimeError(
+        "failed-precondition",
+        `the tree of ${snapshot.name} cannot be copied, as disk ${snapshot.disk} is not mounted; mount it first (nodewarm mount --all)`,
+        { cause },
+      );
+    });
+    bytes += size.bytes;
+    inodes += size.inodes;
+  }
+  const { bavail, bsize, ffree, files } = await statfs(node.local(node.snapshotsFolder));
+  const freeBytes = bavail * bsize;
+  // Some file systems make inodes as they need them, and tell none.
+  const lacksInodes = files > 0 && ffree < inodes;
+  if (freeBytes >= bytes && !lacksInodes) return;
+  throw new RuntimeError(
+    "resource-exhausted",
+    lacksInodes
+      ? `${inodes} files would be copied to ${node.snapshotsFolder}, whose file system has room for ${ffree} more; end the containers instead, or remove other images`
+      : `${mebibytes(bytes)} MiB would be copied to ${node.snapshotsFolder}, which has ${mebibytes(freeBytes)} MiB left; end the containers instead, or free some space`,
+  );
+}
+
+function mebibytes(bytes: number): number {
+  return Math.ceil(bytes / 2 ** 20);
+}

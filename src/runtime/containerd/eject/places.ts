@@ -1,0 +1,108 @@
+import { readdir, readFile, readlink } from "node:fs/promises";
+import { indexName } from "../../../disk/index-document.ts";
+import { type DiskIndex, parseDiskIndex } from "../../../disk/reader/disk-index.ts";
+import { digestHex } from "../../../oci/descriptor.ts";
+import type { ContentInfo } from "../client/content.ts";
+import type { ContainerdNode } from "../containerd-node.ts";
+import { carrierOf, fsPath, type OwnedSnapshot, type OwnedState } from "../owned-state.ts";
+import { diskMountPoint, label } from "../ownership.ts";
+
+/** Folder beside `fs` that a snapshot's tree is copied to. */
+export const copyName = "nodewarm-tree";
+
+/**
+ * Where the tree of a snapshot of ours is: on a disk, in a copy of its own, or nowhere (a power cut can leave an empty folder). The label says
+ * it too, but links are moved first.
+ */
+export type TreePlace =
+  | { readonly on: "disk"; readonly disk: string }
+  | { readonly on: "copy" }
+  | { readonly on: "none" };
+
+/** Of every `image` and `layer` snapshot of ours, by name. */
+export async function readTreePlaces(node: ContainerdNode, state: OwnedState): Promise<Map<string, TreePlace>> {
+  const diskOf = new Map<string, string>();
+  for (const { role, number, disk } of state.owned.values()) if (role === "carrier") diskOf.set(number, disk);
+  const places = new Map<string, TreePlace>();
+  for (const { name, role, number } of state.owned.values()) {
+    if (role !== "image" && role !== "layer") continue;
+    const target = await readlink(node.local(fsPath(node, number))).catch(() => undefined);
+    const disk = diskOf.get(/^\.\.\/(\d+)\/fs\//.exec(target ?? "")?.[1] ?? "");
+    places.set(name, target === copyName ? { on: "copy" } : disk === undefined ? { on: "none" } : { on: "disk", disk });
+  }
+  return places;
+}
+
+/** A blob of ours whose file is a link to a disk. */
+export type LinkedBlob = { readonly blob: ContentInfo; readonly disk: string };
+
+export async function readLinkedBlobs(node: ContainerdNode, blobs: readonly ContentInfo[]): Promise<LinkedBlob[]> {
+  const linked: LinkedBlob[] = [];
+  for (const blob of blobs) {
+    const disk = diskOfLink(await readlink(blobPath(node, blob)).catch(() => ""));
+    if (disk !== undefined) linked.push({ blob, disk });
+  }
+  return linked;
+}
+
+/** Names of the files of the content store that are links to a disk, whichever namespace they belong to. */
+export async function blobsOnDisk(node: ContainerdNode, disk: string): Promise<string[]> {
+  const folder = node.local(`${node.blobsFolder}/sha256`);
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+  const found: string[] = [];
+  for (const entry of entries) {
+    if (!entry.isSymbolicLink()) continue;
+    if (diskOfLink(await readlink(`${folder}/${entry.name}`).catch(() => "")) === disk) found.push(entry.name);
+  }
+  return found;
+}
+
+/** Numbers of the snapshots whose trees are reached through a carrier, whoever they belong to. */
+export async function snapshotsThrough(node: ContainerdNode, carrier: OwnedSnapshot): Promise<string[]> {
+  const folder = node.local(node.snapshotsFolder);
+  const found: string[] = [];
+  for (const number of await readdir(folder)) {
+    const target = await readlink(`${folder}/${number}/fs`).catch(() => "");
+    if (target.startsWith(`../${carrier.number}/fs/`)) found.push(number);
+  }
+  return found;
+}
+
+export function blobPath(node: ContainerdNode, { digest }: Pick<ContentInfo, "digest">): string {
+  return node.local(`${node.blobsFolder}/sha256/${digestHex(digest)}`);
+}
+
+function diskOfLink(target: string): string | undefined {
+  const id = /\/([0-9a-f]{64})\/blobs\/sha256\/[0-9a-f]{64}$/.exec(target)?.[1];
+  return id !== undefined && target.startsWith(`${diskMountPoint(id)}/`) ? id : undefined;
+}
+
+/** A disk of ours that is mounted, and stays. */
+export type PresentDisk = { readonly id: string; readonly carrier: OwnedSnapshot; readonly index: DiskIndex };
+
+/** The mounted disks of a namespace but for those that go; the newest first. */
+export async function presentDisks(
+  node: ContainerdNode,
+  state: OwnedState,
+  going: ReadonlySet<string>,
+): Promise<PresentDisk[]> {
+  const table = await node.mounts.table();
+  const present: PresentDisk[] = [];
+  for (const { role, disk: id } of state.owned.values()) {
+    const carrier = carrierOf(state, id);
+    if (role !== "carrier" || carrier === undefined || going.has(id)) continue;
+    if (table.at(fsPath(node, carrier.number)) === undefined) continue;
+    const path = `${fsPath(node, carrier.number)}/${indexName}`;
+    const index = parseDiskIndex(await readFile(node.local(path)), path);
+    // Whatever is mounted there, it is another disk.
+    if (index.id === id) present.push({ id, carrier, index });
+  }
+  return present.sort((a, b) => b.index.sequence - a.index.sequence);
+}
+
+/** Ids of the disks that anything of ours in a namespace belongs to. */
+export function injectedDisks(state: OwnedState): string[] {
+  const ids = [...state.owned.values()].filter(({ role }) => role !== "empty").map(({ disk }) => disk);
+  const more = [...state.images.values(), ...state.blobs].map(({ labels }) => labels[label.disk] ?? "");
+  return [...new Set([...ids, ...more])].filter((id) => /^[0-9a-f]{64}$/.test(id));
+}

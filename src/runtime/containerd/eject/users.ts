@@ -1,0 +1,112 @@
+import type { Digest } from "../../../oci/descriptor.ts";
+import type { User } from "../../runtime.ts";
+import type { Container } from "../client/containers.ts";
+import type { Image } from "../client/images.ts";
+import type { ContainerdNode } from "../containerd-node.ts";
+import type { OwnedState } from "../owned-state.ts";
+import { label } from "../ownership.ts";
+import { chainFrom, type ReachedBlob, References } from "./references.ts";
+
+/** What is to go: of which disks, the snapshots by name, and the layer blobs that are links. */
+export type Going = {
+  readonly disks: ReadonlySet<string>;
+  readonly snapshots: ReadonlySet<string>;
+  readonly blobs: ReadonlySet<Digest>;
+};
+
+export type Standing = {
+  /** Who stands on what is to go, each once. */
+  readonly users: readonly User[];
+  /** The snapshots and blobs that they need. */
+  readonly snapshots: ReadonlySet<string>;
+  readonly blobs: ReadonlySet<Digest>;
+};
+
+/** What the question is answered from. */
+export type UserFacts = {
+  readonly state: OwnedState;
+  readonly snapshotter: string;
+  readonly references: References;
+  readonly containers: readonly Container[];
+  /** Blobs that other namespaces have too, and not from us: they share the file. */
+  readonly foreignBlobs: ReadonlyMap<Digest, string>;
+};
+
+/**
+ * Who stands on snapshots or blobs that are to go. One namespace is enough for snapshots: parents, containers and images of a snapshot are in its own,
+ * though all namespaces share one folder. Files of blobs are shared. Throws `RuntimeError`.
+ */
+export async function findUsers(node: ContainerdNode, state: OwnedState, going: Going): Promise<Standing> {
+  const [references, containers, foreignBlobs] = await Promise.all([
+    References.read(node),
+    node.in.containers.list(),
+    blobsOfOthers(node, going.blobs),
+  ]);
+  return usersOf({ state, snapshotter: node.snapshotter, references, containers, foreignBlobs }, going);
+}
+
+/**
+ * Containers count whether they run or not, and images when a snapshot or config of their own stands on one of ours. A tag that a pull has
+ * set again, and that leads to nothing but what we wrote, is none.
+ */
+export function usersOf(facts: UserFacts, going: Going): Standing {
+  const { state } = facts;
+  const standing = new Set<string>();
+  const snapshots = new Set<string>();
+  const need = (name: string): boolean => {
+    const needed = [...chainFrom(state, name)].filter((each) => going.snapshots.has(each));
+    for (const each of needed) snapshots.add(each);
+    return needed.length > 0;
+  };
+  const unfinished = new Set(state.unfinished);
+  for (const name of state.snapshots.keys()) {
+    if (!going.snapshots.has(name) && !unfinished.has(name) && need(name)) standing.add(name);
+  }
+  const blobs = new Set<Digest>();
+  const users: User[] = [];
+  const named = new Set<string>();
+  for (const { id, snapshotter, snapshotKey } of facts.containers) {
+    if (snapshotter !== facts.snapshotter || !standing.has(snapshotKey)) continue;
+    users.push({ kind: "container", name: id });
+    for (const name of chainFrom(state, snapshotKey)) named.add(name);
+  }
+  for (const image of state.images.values()) {
+    if (isGoing(image, going)) continue;
+    const reached = facts.references.from(image.target.digest);
+    const chains = reached.flatMap((blob) => blob.snapshots).flatMap((name) => [...chainFrom(state, name)]);
+    const own = reached.filter((blob) => isOwn(blob, image, going));
+    const usedBlobs = own.flatMap((blob) => blob.blobs).filter((digest) => going.blobs.has(digest));
+    for (const digest of usedBlobs) blobs.add(digest);
+    const standsItself = own.flatMap((blob) => blob.snapshots).map(need);
+    if (usedBlobs.length === 0 && !standsItself.includes(true) && !chains.some((name) => standing.has(name))) continue;
+    users.push({ kind: "image", name: image.name });
+    for (const name of chains) named.add(name);
+  }
+  for (const name of standing) if (!named.has(name)) users.push({ kind: "snapshot", name });
+  for (const [digest, namespace] of facts.foreignBlobs) {
+    blobs.add(digest);
+    users.push({ kind: "image", name: `${digest} (a layer blob of namespace ${namespace})` });
+  }
+  return { users, snapshots, blobs };
+}
+
+/** Our own record of an image of these disks. */
+function isGoing({ labels }: Image, { disks }: Going): boolean {
+  return disks.has(labels[label.disk] ?? "");
+}
+
+/** Whether a blob that an image leads to is there for this image, and not only because we wrote it. */
+function isOwn({ disk }: ReachedBlob, image: Image, { disks }: Going): boolean {
+  return image.labels[label.disk] !== undefined || !disks.has(disk ?? "");
+}
+
+async function blobsOfOthers(node: ContainerdNode, blobs: ReadonlySet<Digest>): Promise<Map<Digest, string>> {
+  const found = new Map<Digest, string>();
+  if (blobs.size === 0) return found;
+  for (const { name } of await node.client.namespaces.list()) {
+    if (name === node.namespace) continue;
+    for await (const { digest, labels } of node.client.withNamespace(name).content.list())
+      if (blobs.has(digest) && labels[label.disk] === undefined) found.set(digest, name);
+  }
+  return found;
+}
