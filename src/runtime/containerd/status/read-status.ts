@@ -1,12 +1,13 @@
 import type { Digest } from "../../../oci/descriptor.ts";
-import type { Condition, DiskStatus, User } from "../../runtime.ts";
+import type { Condition, DiskStatus } from "../../runtime.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
+import { injectedDisks, readLinkedBlobs, readTreePlaces } from "../eject/places.ts";
+import { findUsers } from "../eject/users.ts";
 import { carrierOf, type OwnedState, readOwnedState } from "../owned-state.ts";
-import { label, sharedOwner } from "../ownership.ts";
+import { label } from "../ownership.ts";
 import { readImageChain } from "./image-chain.ts";
 import { type MountedState, readMount } from "./mounted-disk.ts";
 import { imageConditions, layerConditions } from "./snapshot-conditions.ts";
-import { findUsers } from "./users.ts";
 
 /**
  * What is injected in a namespace, disk by disk, the newest of a line first, and what is wrong with it. Changes nothing and takes no lock: an
@@ -15,35 +16,31 @@ import { findUsers } from "./users.ts";
 export async function readStatus(node: ContainerdNode, signal: AbortSignal): Promise<DiskStatus[]> {
   signal.throwIfAborted();
   const state = await readOwnedState(node);
-  const [users, table] = await Promise.all([findUsers(node, state), node.mounts.table()]);
+  const ids = injectedDisks(state);
+  if (ids.length === 0) return [];
+  const [table, places, linked] = await Promise.all([
+    node.mounts.table(),
+    readTreePlaces(node, state),
+    readLinkedBlobs(node, state.blobs),
+  ]);
   const disks: DiskStatus[] = [];
-  for (const id of diskIDs(state)) {
+  for (const id of ids) {
     signal.throwIfAborted();
-    const carrier = carrierOf(state, id);
-    const mounted = await readMount(node, state, id, table);
-    const { images, isEmpty } = await readImages(node, state, id, mounted);
+    const trees = [...places].flatMap(([name, place]) => (place.on === "disk" && place.disk === id ? [name] : []));
+    const blobs = linked.flatMap(({ blob, disk }) => (disk === id ? [blob.digest] : []));
+    const going = { disks: new Set([id]), snapshots: new Set(trees), blobs: new Set(blobs) };
+    const [mounted, { users }] = await Promise.all([readMount(node, state, id, table), findUsers(node, state, going)]);
     const conditions: Condition[] = [...mounted.conditions, ...(await layerConditions(node, state, id))];
-    if (isEmpty && carrier !== undefined)
+    if (trees.length === 0 && carrierOf(state, id) !== undefined)
       conditions.push({
         type: "NothingLeadsHere",
         message: `no image is on this disk any more; containers that were started before may still use it (nodewarm eject ${id.slice(0, 12)})`,
       });
-    const heldBy: readonly User[] = users.get(id) ?? [];
     const { line, sequence, source, isMounted } = mounted;
-    disks.push({ id, line, sequence, source, isMounted, images, heldBy, conditions });
+    const images = await readImages(node, state, id, mounted);
+    disks.push({ id, line, sequence, source, isMounted, images, heldBy: users, conditions });
   }
   return disks.sort((a, b) => a.line.localeCompare(b.line, "en") || b.sequence - a.sequence || (a.id < b.id ? -1 : 1));
-}
-
-/** Of carriers, and of whatever else says that it is from a disk: half an injection, or half an ejection, shows too. */
-function diskIDs(state: OwnedState): string[] {
-  const ids = new Set([...state.owned.values()].map(({ disk }) => disk));
-  for (const { labels } of [...state.blobs, ...state.images.values()]) {
-    const id = labels[label.disk];
-    if (id !== undefined) ids.add(id);
-  }
-  ids.delete(sharedOwner);
-  return [...ids].filter((id) => /^[0-9a-f]{64}$/.test(id));
 }
 
 async function readImages(
@@ -51,7 +48,7 @@ async function readImages(
   state: OwnedState,
   id: string,
   mounted: MountedState,
-): Promise<{ readonly images: DiskStatus["images"]; readonly isEmpty: boolean }> {
+): Promise<DiskStatus["images"]> {
   const names = namesByTarget(state, id);
   const images = await Promise.all(
     [...names].map(async ([digest, targetNames]) => {
@@ -67,9 +64,7 @@ async function readImages(
       };
     }),
   );
-  images.sort((a, b) => ((a.names[0] ?? "") < (b.names[0] ?? "") ? -1 : 1));
-  const isEmpty = ![...state.owned.values()].some(({ disk, tree }) => disk === id && tree !== "");
-  return { images, isEmpty };
+  return images.sort((a, b) => ((a.names[0] ?? "") < (b.names[0] ?? "") ? -1 : 1));
 }
 
 /**

@@ -1,11 +1,13 @@
 import { lstat, readlink, stat } from "node:fs/promises";
 import { errorCode } from "../../host/system-calls.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
+import { copyName } from "../eject/places.ts";
 import { fsPath, linkTarget, type OwnedSnapshot } from "../owned-state.ts";
 
 /**
  * What is where the link of a snapshot should be. `disk`: it leads to its folder of the disk. `node`: to a tree that was copied to the node
- * when the disk was ejected. `dangling`: to nothing. `folder`: there is a plain folder, which after a power cut may be empty. `missing`: nothing.
+ * when the disk was ejected. `dangling`: to nothing. `elsewhere`: to anything else. `folder`: there is a plain folder, which after a power cut may be empty. `missing`:
+ * nothing is there.
  */
 export type LinkState = "disk" | "node" | "dangling" | "folder" | "missing" | "elsewhere";
 
@@ -21,8 +23,7 @@ export async function readLink(
     if (!stats.isSymbolicLink()) return "folder";
     const target = await readlink(path);
     const leadsToDisk = carrier !== undefined && target === linkTarget(carrier, snapshot.tree);
-    // Copied trees lie beside the link, within the snapshot's own folder.
-    if (!leadsToDisk && target.startsWith("../")) return "elsewhere";
+    if (!leadsToDisk && target !== copyName) return "elsewhere";
     if (!(await exists(path))) return "dangling";
     return leadsToDisk ? "disk" : "node";
   } catch (error) {
