@@ -11,6 +11,7 @@ import {
   injectPath,
   makeInjectionDisk,
   makeInjectionImages,
+  platform,
 } from "../support/runtimes/injection.ts";
 import {
   addNote,
@@ -43,10 +44,7 @@ for (const runtime of await containerdRuntimes()) {
       // Stacks that share nothing but busybox, which lies above, so that no chain of the first disk serves them.
       const [x, y, z] = [await note("x"), await note("y"), await note("z")];
       const add = async (name: string, layers: MadeLayer[], text = name) =>
-        made.set(
-          name,
-          await makeImage(layout, { layers, platform: app.manifest.platform, run: { Cmd: ["/bin/echo", text] } }),
-        );
+        made.set(name, await makeImage(layout, { layers, platform, run: { Cmd: ["/bin/echo", text] } }));
       made.set("app", app).set("tool", tool).set("base", base);
       await add("on-two", [ground, below, await addNote(layout, "on-two")]);
       await add("between", [x, ground, await addNote(layout, "between")]);

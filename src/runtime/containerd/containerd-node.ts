@@ -6,7 +6,7 @@ import { RuntimeError } from "../runtime-error.ts";
 import { type ContainerdClient, type NamespaceClient, openContainerd } from "./client/containerd-client.ts";
 import { openCri } from "./client/cri/cri-client.ts";
 import type { SnapshotReader, SnapshotWriter } from "./client/snapshots.ts";
-import { type OtherHandler, snapshotterOfCri } from "./snapshotter.ts";
+import { type OtherHandler, snapshotterOfCri, unfitSnapshotter } from "./snapshotter.ts";
 import { socketOwner } from "./socket-owner.ts";
 
 /** The namespace of CRI. */
@@ -56,6 +56,8 @@ export async function openContainerdNode(address: string, namespace: string): Pr
       plugins.find((plugin) => plugin.type === `io.containerd.${type}` && plugin.id === id);
     const snapshotterRoot = find("snapshotter.v1", use.snapshotter)?.exports.root;
     const contentRoot = find("content.v1", "content")?.exports.root;
+    // Only overlayfs tells its folder on all versions.
+    if (snapshotterRoot === undefined && use.snapshotter !== "overlayfs") throw unfitSnapshotter(use.snapshotter);
     if (snapshotterRoot === undefined || contentRoot === undefined)
       throw new RuntimeError(
         "failed-precondition",

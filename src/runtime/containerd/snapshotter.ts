@@ -52,3 +52,10 @@ export async function snapshotterOfCri(cri: CriClient, client: ContainerdClient)
   });
   return { snapshotter, otherHandlers };
 }
+
+export function unfitSnapshotter(name: string): RuntimeError {
+  return new RuntimeError(
+    "failed-precondition",
+    `containerd makes containers with the snapshotter "${name}", but disks are injected into overlayfs; set snapshotter = "overlayfs" in its configuration (nodewarm doctor tells more)`,
+  );
+}

@@ -22,6 +22,8 @@ export type PodOptions = {
   }[];
   /** The pod's own user namespace: its ids from 0 on are those of the host from `firstID` on (`hostUsers: false`). */
   readonly userNamespace?: { readonly firstID: number; readonly length: number };
+  /** Runtime handler, as a runtime class names it. Default: that of the configuration. */
+  readonly handler?: string;
 };
 
 /** A pod of one container, started as kubelet does. */
@@ -101,7 +103,7 @@ export async function runPod(daemon: ContainerdDaemon, cri: CriClient, options: 
     logPath: "main.log",
     linux: { securityContext: { namespaceOptions } },
   };
-  const id = await cri.pods.run(sandbox);
+  const id = await cri.pods.run(sandbox, options.handler === undefined ? {} : { runtimeHandler: options.handler });
   try {
     const containerID = await cri.containers.create(id, container, sandbox);
     await cri.containers.start(containerID);

@@ -30,7 +30,8 @@ export const appName = "example.com/team/app:v1";
 export const toolName = "example.com/team/tool:v1";
 export const baseName = "example.com/team/base:v1";
 
-const platform = { os: "linux", architecture: process.arch === "arm64" ? "arm64" : "amd64" };
+/** That of this machine. */
+export const platform = { os: "linux", architecture: process.arch === "arm64" ? "arm64" : "amd64" };
 
 /** `variant` makes the images (but not their base) differ from those of other calls. */
 export async function makeInjectionImages(scope: Scope, variant = "1"): Promise<InjectionImages> {
@@ -86,6 +87,8 @@ export type InjectionDisk = {
   readonly line?: string;
   readonly sequence?: number;
   readonly blobs?: boolean;
+  /** Default: that of this machine. */
+  readonly architecture?: string;
   /** Default: all three under their names. */
   readonly images?: readonly (readonly [name: string, image: MadeImage])[];
 };
@@ -94,7 +97,7 @@ export type InjectionDisk = {
 export async function makeInjectionDisk(
   scope: Scope,
   images: InjectionImages,
-  { line = `test-${randomUUID()}`, sequence = 1, blobs = false, images: chosen }: InjectionDisk = {},
+  { line = `test-${randomUUID()}`, sequence = 1, blobs = false, architecture, images: chosen }: InjectionDisk = {},
 ): Promise<{ readonly path: string; readonly id: string }> {
   const folder = await temporaryDirectory(scope, "disk");
   const named = chosen ?? [
@@ -105,7 +108,11 @@ export async function makeInjectionDisk(
   const resolved = await Promise.all(
     named.map(([name, { manifest }]) => imageOfLayout(images.layout, manifest, [name])),
   );
-  const report = await buildTestDisk(folder, images.layout, [], { images: resolved, platform, line, sequence, blobs });
+  const report = await buildTestDisk(folder, images.layout, [], {
+    images: resolved,
+    platform: architecture === undefined ? platform : { os: "linux", architecture },
+    ...{ line, sequence, blobs },
+  });
   const mountPoint = diskMountPoint(report.id);
   scope.defer(async () => {
     await run("umount", ["-l", mountPoint]).catch(() => {});

@@ -9,13 +9,14 @@ import { type ContainerdNode, dockerNamespace } from "../containerd-node.ts";
 import { lockNode } from "../node-lock.ts";
 import { listSnapshots, type OwnedState, readOwnedState } from "../owned-state.ts";
 import { label } from "../ownership.ts";
+import { unfitSnapshotter } from "../snapshotter.ts";
 import { ensureCarrier, ensureEmpty } from "./carrier.ts";
 import { writeDocuments } from "./documents.ts";
 import type { AtStep, InjectJob } from "./job.ts";
 import { claimLayerBlobs } from "./layer-blobs.ts";
 import { makeLinkedSnapshots } from "./linked-snapshots.ts";
 import { Meter } from "./meter.ts";
-import { type ImagePlan, isChainComplete, planChains, planImage } from "./plan.ts";
+import { type ImagePlan, isChainComplete, isCommitted, planChains, planImage, topChainID } from "./plan.ts";
 import { writeRecords } from "./records.ts";
 import { relinkToNewer } from "./relink.ts";
 import { repairLinks } from "./repair-links.ts";
@@ -168,11 +169,7 @@ async function removeUnfinished(node: ContainerdNode, state: OwnedState, meter: 
 }
 
 function refuseUnfit(node: ContainerdNode, { disk }: OpenDisk): void {
-  if (node.snapshotter !== "overlayfs")
-    throw new RuntimeError(
-      "failed-precondition",
-      `containerd makes containers with the snapshotter "${node.snapshotter}", but disks are injected into overlayfs; set snapshotter = "overlayfs" in its configuration (nodewarm doctor tells more)`,
-    );
+  if (node.snapshotter !== "overlayfs") throw unfitSnapshotter(node.snapshotter);
   const architecture = goArchitecture(process.arch);
   const { os, architecture: wanted } = disk.index.platform;
   if (os !== "linux" || wanted !== architecture)
@@ -221,11 +218,13 @@ function* batches(plans: readonly ImagePlan[]): Generator<readonly ImagePlan[]> 
 }
 
 function skippedImage(image: IndexImage, condition: Condition | undefined, state: OwnedState): InjectedImage {
+  const top = topChainID(image);
+  const isThere = isChainComplete(image, state) && (top === undefined || isCommitted(state, top));
   return {
     names: image.names,
     digest: image.target.digest,
     result: "skipped",
-    chain: isChainComplete(image, state) ? "complete" : "pending",
+    chain: isThere ? "complete" : "pending",
     conditions: condition === undefined ? [] : [condition],
   };
 }
