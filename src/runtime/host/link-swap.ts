@@ -93,3 +93,13 @@ function occupied(path: string, cause?: unknown): HostError {
     cause,
   });
 }
+
+/**
+ * Puts the folder `folder`, which lies beside it, in the place of the link `path`. At every moment `path` is one of the two, except on file
+ * systems without RENAME_EXCHANGE, where it is missing for a moment. Not durable until `syncFilesystem`. Throws what `node:fs` gives.
+ */
+export async function replaceLinkByFolder(path: string, folder: string): Promise<void> {
+  if (await exchange(folder, path)) return unlink(folder);
+  await unlink(path);
+  await rename(folder, path);
+}

@@ -1,0 +1,101 @@
+import type { Digest } from "../../oci/descriptor.ts";
+import type { Condition, DiskStatus, User } from "../runtime.ts";
+import { isMounted } from "./disk-mount.ts";
+import { type DiskRecord, readDiskRecords } from "./disk-records.ts";
+import type { DockerNode } from "./docker-node.ts";
+import { type Graph, readGraph } from "./graph.ts";
+import { stillLeftBehind, usersOf } from "./left-behind.ts";
+import { isOwnTag, type OwnImage } from "./own-images.ts";
+import { readBootID, readRelease } from "./release.ts";
+
+/** The disks of a Docker daemon, by id; those too that were ejected and are not released. */
+export async function readStatus(node: DockerNode, signal: AbortSignal): Promise<DiskStatus[]> {
+  const [records, graph] = await Promise.all([readDiskRecords(node.store.root), readGraph(node, signal)]);
+  const disks: DiskStatus[] = [];
+  for (const record of records.values()) {
+    const status =
+      record.ejected === undefined
+        ? await diskStatus(node, record, graph, signal)
+        : await ejectedStatus(node, record, record.ejected, signal);
+    if (status !== undefined) disks.push(status);
+  }
+  return disks;
+}
+
+async function diskStatus(
+  node: DockerNode,
+  record: DiskRecord,
+  graph: Graph,
+  signal: AbortSignal,
+): Promise<DiskStatus> {
+  const layers = [...graph.layers.values()].filter(
+    ({ state }) => state.kind === "linked" && state.link.disk === record.id,
+  );
+  const chainIDs = new Set(layers.map(({ chainID }) => chainID));
+  const images = graph.images.filter(({ config }) => chainIDs.has(config.diffID));
+  const mounted = await isMounted(node, record.id);
+  const conditions: Condition[] = [];
+  if (!mounted) {
+    const message = `the disk is not mounted, and containers of its images cannot be started; attach it, then run "nodewarm mount --all" (it was injected from ${record.source})`;
+    conditions.push({ type: "NotMounted", message });
+  }
+  return {
+    id: record.id,
+    line: record.line,
+    sequence: record.sequence,
+    source: record.source,
+    isMounted: mounted,
+    images: images.map((image) => ({
+      names: image.tags.filter((tag) => isOwnTag(image, tag)),
+      digest: image.named.get(image.id)?.target ?? image.config.config,
+      chain: "complete",
+      conditions: imageConditions(image),
+    })),
+    heldBy: distinct([
+      ...[...chainIDs].flatMap((chainID: Digest) => graph.users.get(chainID) ?? []),
+      ...usersOf(await stillLeftBehind(node, record, signal)),
+    ]),
+    conditions,
+  };
+}
+
+function imageConditions(image: OwnImage): Condition[] {
+  const conditions: Condition[] = [
+    {
+      type: "ImageIDDiffers",
+      message: `in Docker its id is ${image.id} instead of ${image.config.config}, it has no digest, and "docker push" and "docker save" are refused; pull it where that matters`,
+    },
+  ];
+  if (image.tags.length === 0) {
+    const message = "no tag names it any more: other images have its names, or the injection was broken off";
+    conditions.push({ type: "Untagged", message });
+  }
+  return conditions;
+}
+
+async function ejectedStatus(
+  node: DockerNode,
+  record: DiskRecord,
+  { boot, ...device }: NonNullable<DiskRecord["ejected"]>,
+  signal: AbortSignal,
+): Promise<DiskStatus | undefined> {
+  if (boot !== (await readBootID())) return undefined;
+  const { isReleased, heldBy } = await readRelease(node, record, device, [], signal);
+  if (isReleased) return undefined;
+  const { id, line, sequence, source } = record;
+  const message = "the disk is ejected, but its device is still held: do not detach it before those are gone";
+  return {
+    id,
+    line,
+    sequence,
+    source,
+    isMounted: false,
+    images: [],
+    heldBy,
+    conditions: [{ type: "NotReleased", message }],
+  };
+}
+
+function distinct(users: readonly User[]): User[] {
+  return [...new Map(users.map((user) => [`${user.kind} ${user.name}`, user])).values()];
+}
