@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { describe, it } from "node:test";
 import { constants, gzipSync, zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
 import { pieces } from "../../test/support/layer-reading.ts";
-import { decompress, detectCompression } from "./compression.ts";
+import { pieceBytes as sharedPieceBytes } from "../oci/piece-buffers.ts";
+import { decompress, detectCompression, inputsHeld } from "./compression.ts";
 
 async function all(stored: Uint8Array, pieceBytes = 1000, mediaType = "application/vnd.oci.image.layer.v1.tar") {
   const parts: Uint8Array[] = [];
@@ -53,6 +55,27 @@ describe("decompress", () => {
     const data = Buffer.alloc(5_000_000, "some text that repeats, but not quite ");
     for (const stored of [gzipSync(data), zstdCompressSync(data), data])
       assert.ok((await all(stored, 65_536)).equals(data));
+  });
+
+  it("looks at no piece any more once two more have been asked for", async () => {
+    const data = randomBytes(3_000_000);
+    for (const stored of [gzipSync(data), zstdCompressSync(data), data]) {
+      const held: Uint8Array[] = [];
+      async function* reused() {
+        for await (const piece of pieces(stored, 300_000)) {
+          // As buffers are that another thread fills again.
+          const copy = new Uint8Array(new SharedArrayBuffer(sharedPieceBytes), 0, piece.length);
+          copy.set(piece);
+          yield copy;
+          held.push(copy);
+          if (held.length === inputsHeld) held.shift()?.fill(0xaa);
+        }
+      }
+      const parts: Uint8Array[] = [];
+      for await (const part of decompress(reused(), { mediaType: "", signal: new AbortController().signal }))
+        parts.push(part);
+      assert.ok(Buffer.concat(parts).equals(data));
+    }
   });
 
   it("takes nothing at all for an empty layer", async () => {

@@ -1,4 +1,5 @@
 import { createGunzip, createZstdDecompress } from "node:zlib";
+import { isSharedPiece } from "../oci/piece-buffers.ts";
 import { LayerError } from "./layer-error.ts";
 import { wholeZstdFrames } from "./zstd-frames.ts";
 
@@ -6,7 +7,6 @@ export type Compression = "gzip" | "zstd" | "none";
 
 /** Sizes measured: larger output buffers do not make it faster, smaller ones do make it slower. */
 const outputBytes = 256 * 2 ** 10;
-const inputAheadBytes = 2 ** 20;
 const magicBytes = 8;
 
 /**
@@ -42,6 +42,8 @@ export type DecompressOptions = {
  * The uncompressed bytes of a layer. Inflating runs on a thread of libuv's pool while the caller works on the piece before. Several gzip
  * members or zstd frames count as one stream; zeros may follow the last gzip member, nothing else.
  *
+ * Each piece of `input` may be looked at until `inputsHeld` more have been asked for.
+ *
  * Throws `LayerError` ("corrupt-compression") when the stream is damaged, cut short or followed by other bytes, what `input` throws, and
  * the reason of `signal`.
  */
@@ -67,11 +69,12 @@ export async function* decompress(
     case "none":
       for await (const piece of rest) {
         signal.throwIfAborted();
-        yield piece;
+        // What is shared is used again, while names may be views of what is given here.
+        yield isSharedPiece(piece) ? piece.slice() : piece;
       }
       return;
     case "gzip":
-      yield* inflate(rest, createGunzip({ chunkSize: outputBytes, ...streamOptions }), signal, "gzip");
+      yield* inflate(rest, createGunzip({ chunkSize: outputBytes, ...streamOptions }), signal, "gzip", inputsHeld);
       return;
     case "zstd":
       yield* inflate(
@@ -79,16 +82,23 @@ export async function* decompress(
         createZstdDecompress({ chunkSize: outputBytes, ...streamOptions }),
         signal,
         "zstd",
+        // Of pieces that are given in parts, or not at all, counting the parts says little.
+        1,
       );
   }
 }
+
+/**
+ * Pieces of input that the stream may hold: it goes on with the second one by itself, before whoever reads gets to work on what the first
+ * one gave and keeps the thread busy.
+ */
+export const inputsHeld = 2;
 
 /** Pieces of output that may wait. They are handed on one by one: by bytes, all that wait would be copied into one. */
 const outputAhead = 3;
 
 // The types of node:zlib leave these out, but they reach the stream.
 const streamOptions = {
-  writableHighWaterMark: inputAheadBytes,
   readableObjectMode: true,
   readableHighWaterMark: outputAhead,
 };
@@ -110,20 +120,26 @@ async function* inflate(
   stream: Inflater,
   signal: AbortSignal,
   name: string,
+  mostHeld: number,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   let failure: unknown;
   let fedBytes = 0;
   /** How many of the last bytes fed are zeros in a row. */
   let zeroBytes = 0;
   let ended = false;
-  let drained: (() => void) | undefined;
+  let held = 0;
+  let released: (() => void) | undefined;
   const wake = () => {
-    drained?.();
-    drained = undefined;
+    released?.();
+    released = undefined;
+  };
+  const release = () => {
+    held--;
+    wake();
   };
   const stop = () => stream.destroy(signal.reason);
   signal.addEventListener("abort", stop);
-  stream.on("drain", wake).on("close", wake);
+  stream.on("close", wake);
   stream.on("end", () => {
     ended = true;
     wake();
@@ -135,12 +151,13 @@ async function* inflate(
         if (stream.destroyed && !ended) return;
         fedBytes += piece.length;
         zeroBytes = trailingZeros(piece, zeroBytes);
-        if (!ended && !stream.write(piece)) {
+        if (ended) continue;
+        held++;
+        stream.write(piece, release);
+        while (held >= mostHeld && !ended && !stream.destroyed)
           await new Promise<void>((resolve) => {
-            if (ended || stream.destroyed) resolve();
-            else drained = resolve;
+            released = resolve;
           });
-        }
       }
       if (!ended) stream.end();
     } catch (error) {

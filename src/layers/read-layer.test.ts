@@ -136,6 +136,14 @@ describe("readLayer verifies", () => {
     );
   });
 
+  it("the digest of the stored bytes, as who hashed them before says", async () => {
+    const digest = sha256(simple).slice("sha256:".length);
+    await readLayer(options(simple, { inputDigest: () => digest }));
+    await assert.rejects(readLayer(options(simple, { inputDigest: () => "00".repeat(32) })), {
+      code: "digest-mismatch",
+    });
+  });
+
   it("the digest of the tar", async () => {
     await assert.rejects(
       readLayer(options(simple, { diffID: other })),

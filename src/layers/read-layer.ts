@@ -15,7 +15,7 @@ import { VerifiedInput } from "./verified-input.ts";
 import { YoungGarbage } from "./young-garbage.ts";
 
 export type ReadLayerOptions = {
-  /** The layer's bytes as stored. */
+  /** The layer's bytes as stored; each piece may be looked at until `inputsHeld` more have been asked for. */
   readonly input: AsyncIterable<Uint8Array>;
   /** Digest and size of the bytes as stored; both are verified. */
   readonly descriptor: Descriptor;
@@ -26,6 +26,8 @@ export type ReadLayerOptions = {
   readonly signal: AbortSignal;
   /** The layer has no layer below: containerd then lets whiteouts delete what the layer has so far. Default false. */
   readonly isBase?: boolean;
+  /** The hex SHA-256 of all that `input` gave, where it is known at its end; else it is made here. */
+  readonly inputDigest?: () => string;
   /** Told the compressed bytes read so far, after each piece. */
   readonly onProgress?: (compressedBytes: number) => void;
 };
@@ -55,7 +57,7 @@ export type LayerResult = {
  */
 export async function readLayer(options: ReadLayerOptions): Promise<LayerResult> {
   const { descriptor, diffID, sink, limits, signal } = options;
-  const input = new VerifiedInput(options.input, descriptor, options.onProgress);
+  const input = new VerifiedInput(options.input, descriptor, options.onProgress, options.inputDigest);
   const dropped = new DropCounter();
   const applier = new LayerApplier({ limits, dropped, isBase: options.isBase ?? false });
   let uncompressedBytes = 0;

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import { type Descriptor, digestHex } from "../oci/descriptor.ts";
 import { LayerError } from "./layer-error.ts";
 
@@ -7,7 +7,8 @@ export class VerifiedInput {
   readonly #input: AsyncIterator<Uint8Array>;
   readonly #descriptor: Descriptor;
   readonly #onProgress: ((bytes: number) => void) | undefined;
-  readonly #hash = createHash("sha256");
+  readonly #digest: () => string;
+  readonly #hash: Hash | undefined;
   #bytesRead = 0;
   #isOver = false;
   #pending: Promise<Uint8Array | undefined> | undefined;
@@ -16,10 +17,15 @@ export class VerifiedInput {
     input: AsyncIterable<Uint8Array>,
     descriptor: Descriptor,
     onProgress: ((bytes: number) => void) | undefined,
+    /** The hex SHA-256 of all bytes, from who hashes them anyway. Else they are hashed here. */
+    digest?: () => string,
   ) {
     this.#input = input[Symbol.asyncIterator]();
     this.#descriptor = descriptor;
     this.#onProgress = onProgress;
+    const hash = digest === undefined ? createHash("sha256") : undefined;
+    this.#hash = hash;
+    this.#digest = digest ?? (() => hash?.digest("hex") ?? "");
   }
 
   get bytesRead(): number {
@@ -40,7 +46,7 @@ export class VerifiedInput {
     const { size, digest } = this.#descriptor;
     if (this.#bytesRead !== size)
       throw new LayerError("size-mismatch", `the layer has ${this.#bytesRead} bytes, but the manifest says ${size}`);
-    const actual = this.#hash.digest("hex");
+    const actual = this.#digest();
     if (actual !== digestHex(digest))
       throw new LayerError("digest-mismatch", `the layer has digest sha256:${actual}, but the manifest says ${digest}`);
   }
@@ -80,7 +86,7 @@ export class VerifiedInput {
         `the layer has more bytes than the ${this.#descriptor.size} of the manifest`,
       );
     }
-    this.#hash.update(next.value);
+    this.#hash?.update(next.value);
     this.#onProgress?.(this.#bytesRead);
     return next.value;
   }

@@ -1,7 +1,5 @@
 import type { Readable } from "node:stream";
-
-/** Sockets give at most 64 KiB at once; each piece that is handed on costs some ten microseconds in all who see it. */
-const pieceBytes = 256 << 10;
+import { isSharedPiece, pieceBytes, unfilledPiece } from "../piece-buffers.ts";
 
 /** Pieces that may wait for the reader before the socket is held up. */
 const piecesAhead = 2;
@@ -14,14 +12,14 @@ export type BodyPiecesOptions = {
 };
 
 /**
- * The bytes of `body` in pieces of 256 KiB (the last may be shorter), each in a buffer of its own that nobody else holds. What came before a
- * failure is given before it is thrown. Leaving the loop destroys `body`.
+ * The bytes of `body` in pieces of 1 MiB (the last may be shorter), each in memory that nobody else holds: see `unfilledPiece`. What came before
+ * a failure is given before it is thrown. Leaving the loop destroys `body`.
  */
-export async function* bodyPieces(body: Readable, options: BodyPiecesOptions): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+export async function* bodyPieces(body: Readable, options: BodyPiecesOptions): AsyncGenerator<Uint8Array> {
   const { onArrival } = options;
-  const pieces: Uint8Array<ArrayBuffer>[] = [];
+  const pieces: Uint8Array[] = [];
   let left = options.sizeBytes;
-  let piece: Uint8Array<ArrayBuffer> | undefined;
+  let piece: Uint8Array | undefined;
   let used = 0;
   let failure: { readonly error: unknown } | undefined;
   let hasEnded = false;
@@ -36,7 +34,7 @@ export async function* bodyPieces(body: Readable, options: BodyPiecesOptions): A
       return;
     }
     for (let done = 0; done < chunk.length; ) {
-      piece ??= unfilled(Math.max(1, Math.min(pieceBytes, left ?? pieceBytes)));
+      piece ??= unfilledPiece(Math.max(1, Math.min(pieceBytes, left ?? pieceBytes)));
       const length = Math.min(chunk.length - done, piece.length - used);
       piece.set(done === 0 && length === chunk.length ? chunk : chunk.subarray(done, done + length), used);
       done += length;
@@ -76,7 +74,7 @@ export async function* bodyPieces(body: Readable, options: BodyPiecesOptions): A
           wake = resolve;
         });
     }
-    if (piece !== undefined && used > 0) yield (piece as Uint8Array<ArrayBuffer>).slice(0, used);
+    if (piece !== undefined && used > 0) yield lastPiece(piece, used);
     if (failure !== undefined) throw (failure as { readonly error: unknown }).error;
   } finally {
     body.off("data", onData).off("end", onEnd).off("close", onEnd);
@@ -84,7 +82,7 @@ export async function* bodyPieces(body: Readable, options: BodyPiecesOptions): A
   }
 }
 
-/** Zeroing what is filled right away would cost as much as a copy. */
-function unfilled(sizeBytes: number): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(Buffer.allocUnsafeSlow(sizeBytes).buffer);
+/** Alone in its buffer, unless that is shared anyway. */
+function lastPiece(piece: Uint8Array, length: number): Uint8Array {
+  return isSharedPiece(piece) ? piece.subarray(0, length) : piece.slice(0, length);
 }

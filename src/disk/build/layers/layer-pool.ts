@@ -1,13 +1,15 @@
+import { createHash } from "node:crypto";
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { LayerError, type LayerErrorCode } from "../../../layers/layer-error.ts";
 import type { LayerResult } from "../../../layers/read-layer.ts";
 import { YoungGarbage } from "../../../layers/young-garbage.ts";
+import { isSharedPiece, pieceBytes, recyclePiece, unfilledPiece } from "../../../oci/piece-buffers.ts";
 import type { ContentBatch } from "../contents/content-batch.ts";
 import { type FromWorker, inputAheadBytes, type LayerTask, type ToWorker } from "./worker-protocol.ts";
 
-/** Input is gathered into messages of this size: sockets give far smaller pieces. */
-const messageBytes = 256 << 10;
+/** Pieces of at least this size are not worth gathering into larger ones. */
+const largePieceBytes = 256 << 10;
 
 /** The default would let each thread keep tens of MiB of short-lived objects. */
 const maxYoungGenerationSizeMb = 3;
@@ -129,8 +131,9 @@ function runLayer(
         batches.push(message.batch);
         wake?.();
         return;
-      case "pulled":
-        inputAhead -= message.bytes;
+      case "used":
+        inputAhead -= message.sizeBytes;
+        if (message.shared !== undefined) recyclePiece(message.shared);
         wakeFeed?.();
         return;
       case "result":
@@ -151,13 +154,16 @@ function runLayer(
   signal.addEventListener("abort", stop);
 
   const feed = async (): Promise<void> => {
+    const hash = task.isHashedBefore ? createHash("sha256") : undefined;
     let read = 0;
-    for await (const bytes of gathered(input)) {
+    for await (const bytes of gathered(input, task.descriptor.size)) {
       signal.throwIfAborted();
       if (hasEnded) return;
-      inputAhead += bytes.length;
-      read += bytes.length;
-      post({ type: "input", bytes }, [bytes.buffer]);
+      const sizeBytes = bytes.length;
+      inputAhead += sizeBytes;
+      read += sizeBytes;
+      hash?.update(bytes);
+      post({ type: "input", bytes }, bytes.buffer instanceof ArrayBuffer ? [bytes.buffer] : []);
       onRead(read);
       while (inputAhead > inputAheadBytes && !hasEnded)
         await new Promise<void>((resolve) => {
@@ -165,7 +171,7 @@ function runLayer(
         });
       if (hasEnded) return;
     }
-    post({ type: "input-end" });
+    post({ type: "input-end", digest: hash?.digest("hex") });
   };
   post({ type: "layer", task });
   feed().catch(end);
@@ -189,28 +195,35 @@ function runLayer(
   };
 }
 
-/** The same bytes in pieces of about `messageBytes`, each the only thing in its buffer; those that come so are passed on. */
-async function* gathered(input: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array<ArrayBuffer>> {
+/** The same bytes in large pieces, each alone in its memory; those that come so are passed on. */
+async function* gathered(input: AsyncIterable<Uint8Array>, sizeBytes: number): AsyncIterable<Uint8Array> {
   const garbage = new YoungGarbage();
-  let piece = new Uint8Array(messageBytes);
+  let left = sizeBytes;
+  let piece: Uint8Array | undefined;
   let used = 0;
   for await (const bytes of input) {
     garbage.add(bytes.length);
-    if (used === 0 && bytes.length >= messageBytes && bytes.length === bytes.buffer.byteLength) {
-      yield bytes as Uint8Array<ArrayBuffer>;
+    if (used === 0 && isLargeAndAlone(bytes)) {
+      left -= bytes.length;
+      yield bytes;
       continue;
     }
     for (let done = 0; done < bytes.length; ) {
-      const length = Math.min(bytes.length - done, messageBytes - used);
+      piece ??= unfilledPiece(Math.max(1, Math.min(pieceBytes, left)));
+      const length = Math.min(bytes.length - done, piece.length - used);
       piece.set(bytes.subarray(done, done + length), used);
       used += length;
       done += length;
-      if (used < messageBytes) continue;
+      if (used < piece.length) continue;
+      left -= used;
       yield piece;
-      garbage.add(messageBytes);
-      piece = new Uint8Array(messageBytes);
+      piece = undefined;
       used = 0;
     }
   }
-  if (used > 0) yield piece.slice(0, used);
+  if (piece !== undefined) yield isSharedPiece(piece) ? piece.subarray(0, used) : piece.slice(0, used);
+}
+
+function isLargeAndAlone(bytes: Uint8Array): boolean {
+  return isSharedPiece(bytes) || (bytes.length >= largePieceBytes && bytes.length === bytes.buffer.byteLength);
 }

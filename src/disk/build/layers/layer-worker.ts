@@ -1,9 +1,11 @@
 import { parentPort } from "node:worker_threads";
+import { inputsHeld } from "../../../layers/compression.ts";
 import type { ContentSink } from "../../../layers/content.ts";
 import { layerLimits } from "../../../layers/limits.ts";
 import { readLayer } from "../../../layers/read-layer.ts";
 import { YoungGarbage } from "../../../layers/young-garbage.ts";
 import { limitValues } from "../../../oci/limit.ts";
+import { isSharedPiece } from "../../../oci/piece-buffers.ts";
 import { BatchWriter } from "../contents/batch-writer.ts";
 import { batchBytes, batchKind } from "../contents/content-batch.ts";
 import { batchesAhead, type FromWorker, type LayerTask, type ToWorker } from "./worker-protocol.ts";
@@ -23,6 +25,7 @@ let wakeSink: (() => void) | undefined;
 
 const inputs: Uint8Array[] = [];
 let inputEnded = false;
+let inputDigest = "";
 let wakeInput: (() => void) | undefined;
 
 function post(message: FromWorker, transfer: ArrayBuffer[] = []): void {
@@ -40,6 +43,7 @@ port.on("message", (message: ToWorker) => {
       return;
     case "input-end":
       inputEnded = true;
+      inputDigest = message.digest ?? "";
       wakeInput?.();
       return;
     case "taken":
@@ -51,11 +55,15 @@ port.on("message", (message: ToWorker) => {
 });
 
 async function* input(): AsyncIterable<Uint8Array> {
+  const held: Uint8Array[] = [];
   for (;;) {
     const bytes = inputs.shift();
     if (bytes !== undefined) {
-      post({ type: "pulled", bytes: bytes.length });
       yield bytes;
+      held.push(bytes);
+      const used = held.length < inputsHeld ? undefined : held.shift();
+      if (used !== undefined)
+        post({ type: "used", sizeBytes: used.length, shared: isSharedPiece(used) ? used : undefined });
     } else if (inputEnded) return;
     else
       await new Promise<void>((resolve) => {
@@ -101,6 +109,7 @@ async function run(task: LayerTask): Promise<void> {
       descriptor: task.descriptor,
       diffID: task.diffID,
       isBase: task.isBase,
+      ...(task.isHashedBefore && { inputDigest: () => inputDigest }),
       sink,
       limits: limitValues(layerLimits, task.limits),
       signal: new AbortController().signal,

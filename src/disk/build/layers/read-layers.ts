@@ -54,8 +54,11 @@ export async function readLayers(reading: LayerReading): Promise<ReadLayers> {
   const folded = new Map<Digest, () => LayerTree>();
   const dropped = new Map<string, { what: string; why: string; count: number }>();
   try {
+    const freshBytes = fresh.reduce((sum, layer) => sum + layer.blobs[0].descriptor.size, 0);
     // Begun in order, so that the layer whose turn it is always has a thread.
-    const running = new Map(fresh.map((layer) => [layer.diffID, startLayer(reading, pool, layer, signal, totals)]));
+    const running = new Map(
+      fresh.map((layer) => [layer.diffID, startLayer(reading, pool, layer, freshBytes, signal, totals)]),
+    );
     // A layer that fails ends the build at once, not when its turn comes.
     for (const layer of fresh)
       void running
@@ -105,6 +108,7 @@ function startLayer(
   reading: LayerReading,
   pool: LayerPool,
   layer: DistinctLayer,
+  freshBytes: number,
   signal: AbortSignal,
   totals: Totals,
 ): Promise<RunningLayer> {
@@ -116,7 +120,9 @@ function startLayer(
   let before = 0;
   const input = storing(blob.image.openLayer(blob.index, { signal }), options.blobs ? plan : undefined, file, blob);
   const { diffID, isBase } = layer;
-  return pool.start({ descriptor, diffID, isBase, limits: options.limits }, input, signal, (bytes) => {
+  // A layer that is most of all keeps its thread busy to the end, while this one is mostly idle.
+  const isHashedBefore = descriptor.size > freshBytes / 2;
+  return pool.start({ descriptor, diffID, isBase, isHashedBefore, limits: options.limits }, input, signal, (bytes) => {
     if (!hasBegun) {
       hasBegun = true;
       onEvent?.({

@@ -8,6 +8,8 @@ export type LayerTask = {
   readonly diffID: Digest;
   /** See `DistinctLayer`. */
   readonly isBase: boolean;
+  /** The main thread hashes the input, and says the digest where it ends. */
+  readonly isHashedBefore: boolean;
   /** Values of `layerLimits` that differ from the defaults. */
   readonly limits: Readonly<Record<string, number>>;
 };
@@ -15,19 +17,20 @@ export type LayerTask = {
 export type ToWorker =
   | { readonly type: "layer"; readonly task: LayerTask }
   | { readonly type: "input"; readonly bytes: Uint8Array }
-  | { readonly type: "input-end" }
+  /** `digest`: hex SHA-256 of all input, of a task that is hashed before. */
+  | { readonly type: "input-end"; readonly digest: string | undefined }
   /** A batch has been taken; its buffer may be used again. */
   | { readonly type: "taken"; readonly data: Uint8Array };
 
 export type FromWorker =
   | { readonly type: "batch"; readonly batch: ContentBatch }
-  /** That many bytes of input were taken. */
-  | { readonly type: "pulled"; readonly bytes: number }
+  /** An input has been used; its buffer may be used again if it is shared. */
+  | { readonly type: "used"; readonly sizeBytes: number; readonly shared: Uint8Array | undefined }
   | { readonly type: "result"; readonly result: LayerResult }
   | { readonly type: "error"; readonly code: string | undefined; readonly message: string };
 
 /** Batches that a worker may have given and not got back: how far it runs ahead, 4 MiB. */
 export const batchesAhead = 4;
 
-/** Bytes of input that a worker may hold. */
-export const inputAheadBytes = 1 << 20;
+/** Bytes of input that a worker may have got and not used. */
+export const inputAheadBytes = 3 << 20;
