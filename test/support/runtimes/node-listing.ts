@@ -1,5 +1,6 @@
 import { lstat, readdir, readlink } from "node:fs/promises";
 import type { ContainerdNode } from "../../../src/runtime/containerd/containerd-node.ts";
+import { collectGarbage } from "./injection-node.ts";
 
 /** All that one namespace of containerd has, and the files that belong to it, each list in order; without times. */
 export type NodeListing = {
@@ -42,12 +43,6 @@ export async function listNode(node: ContainerdNode): Promise<NodeListing> {
       .map(({ mountPoint }) => mountPoint)
       .sort(),
   };
-}
-
-/** What nothing refers to may be there or not, until containerd has collected it. */
-export async function collectGarbage(node: ContainerdNode): Promise<void> {
-  const { id } = await node.in.leases.create("test-collection");
-  await node.in.leases.delete(id, { sync: true });
 }
 
 /** `depth`: how many levels of folders are entered. */

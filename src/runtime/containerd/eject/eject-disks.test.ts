@@ -1,137 +1,133 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { test } from "node:test";
-import { addLayer, type MadeImage, makeImage, tagInLayout } from "../../../../test/support/image-maker.ts";
-import { mountErofs } from "../../../../test/support/mount.ts";
 import { run } from "../../../../test/support/processes.ts";
-import type { ContainerdDaemon } from "../../../../test/support/runtimes/containerd-daemon.ts";
-import { injectFile, makeDisk, openNode } from "../../../../test/support/runtimes/disk-on-node.ts";
-import { containerdRuntimes } from "../../../../test/support/runtimes/fleet.ts";
-import { listNode } from "../../../../test/support/runtimes/node-listing.ts";
-import { makeRuntimeImages } from "../../../../test/support/runtimes/runtime-images.ts";
+import { eject, makeRichImage, outermostRuntimes } from "../../../../test/support/runtimes/ejection.ts";
 import {
-  device,
-  directory,
-  file,
-  hardLink,
-  opaque,
-  symbolicLink,
-  tar,
-  whiteout,
-} from "../../../../test/support/tar-maker.ts";
-import { type Scope, temporaryDirectory } from "../../../../test/support/temporary.ts";
-import { compareTrees } from "../../../../test/support/tree-compare.ts";
-import type { EjectOptions, EjectReport } from "../../runtime.ts";
+  appName,
+  baseName,
+  injectPath,
+  makeInjectionDisk,
+  makeInjectionImages,
+  toolName,
+} from "../../../../test/support/runtimes/injection.ts";
+import { startInjectionNode } from "../../../../test/support/runtimes/injection-node.ts";
+import { listNode } from "../../../../test/support/runtimes/node-listing.ts";
 import { isRuntimeError } from "../../runtime-error.ts";
-import type { ContainerdNode } from "../containerd-node.ts";
-import { readOwnedState } from "../owned-state.ts";
 import { diskMountPoint } from "../ownership.ts";
-import { ejectDisks } from "./eject-disks.ts";
 
 const namespace = "k8s.io";
-const appName = "nodewarm.test/app:1";
-const probeName = "nodewarm.test/greeting:1";
-const builtName = "nodewarm.test/built:1";
+const richName = "example.com/team/rich:v1";
 
-const runtimes = (await containerdRuntimes()).filter((_, index, all) => index === 0 || index === all.length - 1);
-
-for (const runtime of runtimes) {
+for (const runtime of await outermostRuntimes()) {
   const skip = runtime.reason ?? false;
 
-  test(`${runtime.name}: after inject and eject, a node is what it was`, { skip }, async () => {
+  test(`${runtime.name}: after inject and eject a node is what it was`, { skip }, async () => {
     await using scope = new AsyncDisposableStack();
-    const { daemon, node, disk } = await prepare(scope, runtime.start);
-    await daemon.importRuntimeImages();
-    const before = await listNode(node);
-    const { disk: id } = await injectFile(node, disk);
-    const injected = await listNode(node);
-    assert.ok(
-      injected.blobPaths.some((path) => path.includes(" -> /run/nodewarm/")),
-      "layer blobs are links",
-    );
-    assert.equal(injected.mounts.length, 1, "the carrier");
-    assert.equal(await daemon.run({ namespace, image: appName }), "hello from the probe\n");
-    const report = await eject(node);
-    assert.deepEqual(report, {
-      disks: [{ id, isReleased: true, heldBy: [], removedImages: 2, materialized: 0 }],
+    const { daemon, node } = await startInjectionNode(scope, runtime);
+    const images = await makeInjectionImages(scope);
+    const { path, id } = await makeInjectionDisk(scope, images, {
+      blobs: true,
+      images: [
+        [appName, images.app],
+        [baseName, images.base],
+        [richName, await makeRichImage(images)],
+      ],
     });
-    assert.deepEqual(await listNode(node), before);
-    assert.ok(!existsSync(diskMountPoint(id)));
-    assert.equal(await loopDevicesOf(disk), "");
+    const before = await listNode(node);
+    for (const disks of [undefined, [id]]) {
+      await injectPath(node, path);
+      const injected = await listNode(node);
+      assert.ok(
+        injected.blobPaths.some((line) => line.includes(" -> /run/nodewarm/")),
+        "layer blobs are links",
+      );
+      assert.equal(injected.mounts.length, 1, "the carrier");
+      assert.equal(await daemon.run({ namespace, image: appName }), "variant 1\n");
+      const report = await eject(node, disks === undefined ? {} : { disks });
+      assert.deepEqual(report, { disks: [{ id, isReleased: true, heldBy: [], removedImages: 3, materialized: 0 }] });
+      assert.deepEqual(await listNode(node), before);
+      assert.ok(!existsSync(diskMountPoint(id)));
+      assert.equal(await loopDevicesOf(path), "");
+    }
     await assert.rejects(eject(node, { disks: [id] }), (error) => isRuntimeError(error, "not-found"));
     assert.deepEqual(await eject(node), { disks: [] });
-    // And all over again.
-    await injectFile(node, disk);
-    assert.equal(await daemon.run({ namespace, image: appName }), "hello from the probe\n");
-    await eject(node, { disks: [id] });
+  });
+
+  test(`${runtime.name}: what another disk holds too stays, and moves to it`, { skip }, async () => {
+    await using scope = new AsyncDisposableStack();
+    const { daemon, node } = await startInjectionNode(scope, runtime);
+    const images = await makeInjectionImages(scope);
+    const before = await listNode(node);
+    const first = await makeInjectionDisk(scope, images, { blobs: true });
+    const second = await makeInjectionDisk(scope, images, {
+      blobs: true,
+      images: [
+        [appName, images.app],
+        [toolName, images.tool],
+      ],
+    });
+    await injectPath(node, first.path);
+    await injectPath(node, second.path);
+    const { disks } = await eject(node, { disks: [first.id] });
+    assert.deepEqual(disks, [{ id: first.id, isReleased: true, heldBy: [], removedImages: 1, materialized: 0 }]);
+    assert.equal(await daemon.run({ namespace, image: appName }), "variant 1\n");
+    assert.equal(await daemon.run({ namespace, image: toolName }), "tool 1\n");
+    await assert.rejects(daemon.run({ namespace, image: baseName }), /not found/);
+    assert.doesNotMatch(JSON.stringify(await listNode(node)), new RegExp(first.id));
+    await daemon.ctr("-n", namespace, "content", "get", images.app.layers[0]?.descriptor.digest ?? "");
+    // The chain that stood on the other disk's image is made again.
+    const chains = await injectPath(node, second.path);
+    assert.deepEqual(
+      chains.images.map(({ chain }) => chain),
+      ["complete", "complete"],
+    );
+    await eject(node);
     assert.deepEqual(await listNode(node), before);
   });
-}
 
-async function prepare(
-  scope: Scope,
-  start: (scope: Scope) => Promise<ContainerdDaemon>,
-): Promise<{ daemon: ContainerdDaemon; node: ContainerdNode; disk: string; images: Images }> {
-  const daemon = await start(scope);
-  const node = await openNode(scope, daemon);
-  const images = await makeImages(scope);
-  const disk = await makeDisk(scope, images.layout, [
-    { name: appName, image: images.app },
-    { name: probeName, image: images.probe },
-  ]);
-  return { daemon, node, disk, images };
-}
-
-type Images = {
-  readonly layout: string;
-  readonly probe: MadeImage;
-  /** Of the probe's layers and two of its own, with everything that a layer can hold. */
-  readonly app: MadeImage;
-};
-
-async function makeImages(scope: Scope): Promise<Images> {
-  const layout = join(await temporaryDirectory(scope, "layout"), "l");
-  const { probe } = await makeRuntimeImages(layout);
-  const { platform } = probe.manifest;
-  assert.ok(platform !== undefined);
-  const one = await addLayer(layout, {
-    tar: tar(
-      directory("data", { mode: 0o1777, mtime: 1_500_000_000 }),
-      file("data/a", "first\n", { uid: 1000, gid: 1001, mode: 0o4755, mtime: 1_400_000_000 }),
-      hardLink("data/b", "data/a"),
-      file("data/gone", "x"),
-      symbolicLink("data/link", "a", { uid: 7 }),
-      device("data/null", "3", 1, 3, { mode: 0o666 }),
-      directory("data/old"),
-      file("data/old/hidden", "x"),
-      file("data/capable", "x", { xattrs: { "security.capability": capability, "user.note": "kept" } }),
-      file("data/large", Buffer.alloc(3 << 20, 7)),
-    ),
+  test(`${runtime.name}: a tag that a pull has set again stays, unpinned, and so does what it needs`, {
+    skip,
+  }, async () => {
+    await using scope = new AsyncDisposableStack();
+    const { node } = await startInjectionNode(scope, runtime);
+    const images = await makeInjectionImages(scope);
+    const { path, id } = await makeInjectionDisk(scope, images);
+    await injectPath(node, path);
+    // As a pull leaves it.
+    await node.in.images.update(appName, { labels: { "nodewarm.io/disk": undefined } });
+    const report = await eject(node);
+    assert.deepEqual(report, { disks: [{ id, isReleased: true, heldBy: [], removedImages: 3, materialized: 0 }] });
+    const listing = await listNode(node);
+    assert.doesNotMatch(JSON.stringify(listing), /nodewarm\.io/);
+    const [tag] = await node.in.images.list([`name==${appName}`]);
+    assert.deepEqual(tag?.labels, { "io.cri-containerd.image": "managed" });
+    assert.ok(
+      listing.content.some((line) => line.startsWith(images.app.config.digest)),
+      "the config is there",
+    );
   });
-  const two = await addLayer(layout, {
-    tar: tar(
-      directory("data"),
-      whiteout("data/gone"),
-      directory("data/old"),
-      opaque("data/old"),
-      file("data/old/new", "new\n"),
-    ),
-  });
-  const app = await makeImage(layout, {
-    layers: [...probe.layers, one, two],
-    platform,
-    run: { Cmd: ["/bin/cat", "/greeting"], Env: ["PATH=/bin"] },
-  });
-  return { layout, probe, app };
-}
 
-/** `struct vfs_cap_data`, revision 2: cap_net_raw, effective and permitted. */
-const capability = Buffer.from("0100000200200000000000000000000000000000", "hex");
-
-async function eject(node: ContainerdNode, options: Partial<EjectOptions> = {}): Promise<EjectReport> {
-  return ejectDisks(node, { wait: false, materialize: false, signal: new AbortController().signal, ...options });
+  test(`${runtime.name}: a layer blob that another namespace shares is copied before the disk goes`, {
+    skip,
+  }, async () => {
+    await using scope = new AsyncDisposableStack();
+    const { node } = await startInjectionNode(scope, runtime);
+    const images = await makeInjectionImages(scope);
+    const { path, id } = await makeInjectionDisk(scope, images, { blobs: true });
+    await injectPath(node, path);
+    const [layer] = images.base.layers;
+    assert.ok(layer !== undefined);
+    const { digest, size } = layer.descriptor;
+    const other = node.client.withNamespace("other");
+    await other.contentWriter.claim({ digest, sizeBytes: size, labels: { "containerd.io/gc.root": "test" } });
+    await assert.rejects(eject(node), /a layer blob of namespace other/);
+    const report = await eject(node, { materialize: true });
+    assert.equal(report.disks[0]?.isReleased, true);
+    const read = await Array.fromAsync(other.content.read(digest));
+    assert.equal(Buffer.concat(read).length, size);
+    assert.ok(!existsSync(diskMountPoint(id)));
+  });
 }
 
 async function loopDevicesOf(path: string): Promise<string> {

@@ -70,6 +70,7 @@ export function usersOf(facts: UserFacts, going: Going): Standing {
     users.push({ kind: "container", name: id });
     for (const name of chainFrom(state, snapshotKey)) named.add(name);
   }
+  const images: Image[] = [];
   for (const image of state.images.values()) {
     if (isGoing(image, going)) continue;
     const reached = facts.references.from(image.target.digest);
@@ -79,15 +80,23 @@ export function usersOf(facts: UserFacts, going: Going): Standing {
     for (const digest of usedBlobs) blobs.add(digest);
     const standsItself = own.flatMap((blob) => blob.snapshots).map(need);
     if (usedBlobs.length === 0 && !standsItself.includes(true) && !chains.some((name) => standing.has(name))) continue;
-    users.push({ kind: "image", name: image.name });
+    images.push(image);
     for (const name of chains) named.add(name);
   }
+  for (const { name } of withoutAliases(images)) users.push({ kind: "image", name });
   for (const name of standing) if (!named.has(name)) users.push({ kind: "snapshot", name });
   for (const [digest, namespace] of facts.foreignBlobs) {
     blobs.add(digest);
     users.push({ kind: "image", name: `${digest} (a layer blob of namespace ${namespace})` });
   }
   return { users, snapshots, blobs };
+}
+
+/** CRI also knows an image by its id and its digest: those say nothing where there is a tag. */
+function withoutAliases(images: readonly Image[]): Image[] {
+  const isTag = ({ name }: Image): boolean => !name.startsWith("sha256:") && !name.includes("@");
+  const tagged = new Set(images.filter(isTag).map(({ target }) => target.digest));
+  return images.filter((image) => isTag(image) || !tagged.has(image.target.digest));
 }
 
 /** Our own record of an image of these disks. */
