@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import type { Digest } from "../../../oci/descriptor.ts";
 import { isRuntimeError, RuntimeError } from "../../runtime-error.ts";
 import type { Channel, Conversation } from "./channel.ts";
@@ -69,21 +70,27 @@ export function contentWriter(channel: Channel): ContentWriter {
       .catch(() => {});
 
   return {
-    async write(blob, data, options) {
-      const conversation = converse(options);
+    async write(wanted, data, options) {
       const last = Math.max(0, Math.ceil(data.length / pieceBytes) - 1) * pieceBytes;
-      try {
-        return await untilPresent(conversation, async () => {
-          for (let offset = 0; offset < last; offset += pieceBytes) {
-            const piece = data.subarray(offset, offset + pieceBytes);
-            await ask(conversation, { ...start(blob), action: writeAction.write, offset, data: piece });
-          }
-          // Small blobs are one message: opened, written and committed in one go.
-          await ask(conversation, { ...commit(blob), offset: last, data: data.subarray(last) });
-        });
-      } catch (error) {
-        if (isRuntimeError(error, "failed-precondition")) await abandon(blob, options);
-        throw error;
+      for (let attempt = 1; ; attempt++) {
+        // What a containerd that was killed had taken of an earlier write stands before our bytes, and it keeps that under the
+        // name where another namespace has the blob by now (`core/metadata/content.go`, Abort).
+        const blob = attempt === 1 ? wanted : { ...wanted, ref: `${refOf(wanted)}-${randomUUID()}` };
+        const conversation = converse(options);
+        try {
+          return await untilPresent(conversation, async () => {
+            for (let offset = 0; offset < last; offset += pieceBytes) {
+              const piece = data.subarray(offset, offset + pieceBytes);
+              await ask(conversation, { ...start(blob), action: writeAction.write, offset, data: piece });
+            }
+            // Small blobs are one message: opened, written and committed in one go.
+            await ask(conversation, { ...commit(blob), offset: last, data: data.subarray(last) });
+          });
+        } catch (error) {
+          if (!isRuntimeError(error, "failed-precondition")) throw error;
+          await abandon(blob, options);
+          if (attempt === 2) throw error;
+        }
       }
     },
     async claim(blob, options) {
