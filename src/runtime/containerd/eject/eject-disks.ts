@@ -83,7 +83,6 @@ async function tryEject(node: ContainerdNode, options: EjectOptions, atStep: AtS
   const gone = plan.going.snapshots.difference(stay);
   const taken = { disks, snapshots: gone, staying: plan.stayingDocuments };
   await takeLabelsOff(node, await readOwnedState(node), taken, atStep);
-  await collectGarbage(node);
   const unmounted = await removeCarriers(node, disks, atStep);
   await collectGarbage(node);
 

@@ -11,7 +11,9 @@ export type ReachedBlob = {
   readonly disk: string | undefined;
   /** Blobs that it refers to. */
   readonly blobs: readonly Digest[];
-  /** Snapshots that it refers to: tops, and those that chains end in. */
+  /** Snapshots that containers of the image stand on. */
+  readonly tops: readonly string[];
+  /** Those, and the ends of chains that only injection refers to: they serve pulls, and the image does without. */
   readonly snapshots: readonly string[];
 };
 
@@ -64,6 +66,9 @@ function reachedBlob({ digest, labels }: ContentInfo, snapshotter: string): Reac
     digest,
     disk: labels[label.disk],
     blobs: entries.flatMap(([key, value]) => (isBlobReference(key) && isDigest(value) ? [value] : [])),
+    tops: entries.flatMap(([key, value]) =>
+      isSnapshotReference(key, snapshotter) && key !== chainReference(snapshotter) ? [value] : [],
+    ),
     snapshots: entries.flatMap(([key, value]) => (isSnapshotReference(key, snapshotter) ? [value] : [])),
   };
 }

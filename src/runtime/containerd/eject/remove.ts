@@ -52,10 +52,7 @@ export async function giveBack(
   const snapshots = new Set(given.snapshots);
   if (snapshots.size > 0) {
     const references = await References.read(node);
-    const tops = (target: Digest): string[] =>
-      references
-        .from(target)
-        .flatMap(({ snapshots }) => snapshots.filter((name) => state.owned.get(name)?.role === "image"));
+    const tops = (target: Digest): string[] => references.from(target).flatMap((blob) => blob.tops);
     for (const { name, target, labels } of state.images.values()) {
       if (!given.disks.has(labels[label.disk] ?? "") || !tops(target.digest).some((top) => snapshots.has(top)))
         continue;

@@ -78,7 +78,7 @@ export function usersOf(facts: UserFacts, going: Going): Standing {
     const own = reached.filter((blob) => isOwn(blob, image, going));
     const usedBlobs = own.flatMap((blob) => blob.blobs).filter((digest) => going.blobs.has(digest));
     for (const digest of usedBlobs) blobs.add(digest);
-    const standsItself = own.flatMap((blob) => blob.snapshots).map(need);
+    const standsItself = own.flatMap((blob) => blob.tops).map(need);
     if (usedBlobs.length === 0 && !standsItself.includes(true) && !chains.some((name) => standing.has(name))) continue;
     images.push(image);
     for (const name of chains) named.add(name);
