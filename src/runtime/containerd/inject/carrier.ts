@@ -35,9 +35,20 @@ type Place = {
   readonly atStep: AtStep;
 };
 
+/** Value of `gcRootLabel`: any will do. */
+const gcRoot = "nodewarm";
+
 /** The empty snapshot that is the parent of all links, made where it is missing. */
 export async function ensureEmpty(place: Place): Promise<void> {
-  if (emptyOf(place.state) !== undefined) return;
+  const { node, state, meter, atStep } = place;
+  if (emptyOf(state) !== undefined) {
+    // An ejection takes the label off where copied trees stand on it.
+    if (state.snapshots.get(emptyName)?.labels[gcRootLabel] !== undefined) return;
+    atStep("label empty");
+    meter.count("label");
+    await node.snapshotWriter.updateLabels(emptyName, { [gcRootLabel]: gcRoot });
+    return;
+  }
   await makeEmptySnapshot(place, emptyName, "empty", { [label.disk]: sharedOwner }, async () => {});
 }
 
@@ -118,7 +129,7 @@ async function makeEmptySnapshot(
   atStep(`commit ${role}`);
   meter.count("commit");
   try {
-    await writer.commit(name, key, { ...own, [label.number]: number, [gcRootLabel]: "nodewarm" });
+    await writer.commit(name, key, { ...own, [label.number]: number, [gcRootLabel]: gcRoot });
   } catch (error) {
     if (!isRuntimeError(error, "already-exists")) throw error;
     await writer.remove(key);

@@ -19,7 +19,7 @@ import { Meter } from "./meter.ts";
 import { type ImagePlan, isChainComplete, isCommitted, planChains, planImage, topChainID } from "./plan.ts";
 import { writeRecords } from "./records.ts";
 import { relinkToNewer } from "./relink.ts";
-import { repairLinks } from "./repair-links.ts";
+import { repairLinks, withdrawOccupied } from "./repair-links.ts";
 import { sideBySide } from "./side-by-side.ts";
 import { sandboxImages, whySkipped } from "./skipped-images.ts";
 import { userNamespaceConditions } from "./user-namespaces.ts";
@@ -68,9 +68,11 @@ export async function injectDisk(
     await ensureEmpty(place);
     const carrier = await ensureCarrier(place, open, options.force);
     const job: InjectJob = { node, leased, open, options, state, carrier, meter, atStep };
-    await repairLinks(job);
-    await relinkToNewer(job);
-    for (const batch of batches(plans)) {
+    const occupied = new Map([...(await repairLinks(job)), ...(await relinkToNewer(job))]);
+    conditions.push(...occupied.values());
+    const withdrawn = await withdrawOccupied(job, images, occupied);
+    for (const [image, condition] of withdrawn) skipped.set(image, condition);
+    for (const batch of batches(plans.filter(({ image }) => !withdrawn.has(image)))) {
       signal.throwIfAborted();
       await injectBatch(job, batch);
       for (const plan of batch) {

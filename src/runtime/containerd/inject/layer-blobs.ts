@@ -1,12 +1,15 @@
-import { lstat, mkdir, rm, symlink } from "node:fs/promises";
+import { lstat, mkdir, readlink, stat, symlink } from "node:fs/promises";
+import { basename, dirname } from "node:path";
 import type { IndexImage, IndexLayer } from "../../../disk/reader/disk-index.ts";
 import { digestHex } from "../../../oci/descriptor.ts";
+import { swapInLink } from "../../host/link-swap.ts";
 import { syncFilesystem } from "../../host/sync-filesystem.ts";
 import { errorCode } from "../../host/system-calls.ts";
 import type { Condition } from "../../runtime.ts";
 import { isRuntimeError } from "../../runtime-error.ts";
 import { diskMountPoint, label } from "../ownership.ts";
 import type { InjectJob } from "./job.ts";
+import { passesTo } from "./relink.ts";
 import { sideBySide } from "./side-by-side.ts";
 
 /** A collection may take a link before it is claimed. */
@@ -26,15 +29,28 @@ export async function claimLayerBlobs(job: InjectJob, images: readonly IndexImag
         message: `containerd does not share content between namespaces (content_sharing_policy = "isolated"), so layer blobs cannot be linked: images run, but export and push need a pull`,
       },
     ];
-  const known = new Set((await Array.fromAsync(node.in.content.list())).map(({ digest }) => digest));
-  const layers = new Map(images.flatMap((image) => image.layers.map((layer) => [layer.digest, layer])));
-  const missing = [...layers.values()].filter(({ digest }) => !known.has(digest));
-  if (missing.length === 0) return [];
+  const known = new Map((await Array.fromAsync(node.in.content.list())).map((blob) => [blob.digest, blob]));
+  const layers = [...new Map(images.flatMap((image) => image.layers.map((layer) => [layer.digest, layer]))).values()];
+  const missing = layers.filter(({ digest }) => !known.has(digest));
+  // A power cut may have taken the link of one of ours, and those of an older disk move here.
+  const owner = ({ digest }: IndexLayer): string | undefined => known.get(digest)?.labels[label.disk];
+  const passing = layers.filter((layer) => passesTo(job, owner(layer)));
+  const ours = layers.filter((layer) => owner(layer) === open.disk.id);
   await mkdir(node.local(`${node.blobsFolder}/sha256`), { recursive: true });
-  await sideBySide(missing, (layer) => link(job, layer));
-  job.atStep("sync blobs");
-  await syncFilesystem(node.local(node.blobsFolder));
+  let put = 0;
+  await sideBySide([...missing, ...passing, ...ours], async (layer) => {
+    if (await link(job, layer)) put++;
+  });
+  if (put > 0) {
+    job.atStep("sync blobs");
+    await syncFilesystem(node.local(node.blobsFolder));
+  }
   await sideBySide(missing, (layer) => claim(job, layer));
+  await sideBySide(passing, async ({ digest }) => {
+    job.atStep("relabel blob");
+    job.meter.count("label");
+    await node.in.contentManager.updateLabels(digest, { [label.disk]: open.disk.id });
+  });
   return [];
 }
 
@@ -42,16 +58,35 @@ function blobPath({ node }: InjectJob, layer: IndexLayer): string {
   return node.local(`${node.blobsFolder}/sha256/${digestHex(layer.digest)}`);
 }
 
-/** A file that is there already is left: it is somebody's. */
-async function link(job: InjectJob, layer: IndexLayer): Promise<void> {
+/** Whether something was changed. A file is left: it is somebody's, and as good. So is the link to another disk, while that is there. */
+async function link(job: InjectJob, layer: IndexLayer): Promise<boolean> {
   const path = blobPath(job, layer);
   const target = `${diskMountPoint(job.open.disk.id)}/blobs/sha256/${digestHex(layer.digest)}`;
+  const before = await readlink(path).catch((error: unknown) => {
+    if (errorCode(error) === "ENOENT") return undefined;
+    if (errorCode(error) === "EINVAL") return target;
+    throw error;
+  });
+  if (before === target) return false;
+  const disk = before && diskOfBlobLink(before);
+  // An absolute link is to be followed as containerd sees it.
+  const isFree = before === undefined || (disk && (passesTo(job, disk) || !(await exists(job.node.local(before)))));
+  if (!isFree) return false;
   job.atStep("link blob");
+  if (before !== undefined) return swapInLink(path, target);
   try {
     await symlink(target, path);
+    return true;
   } catch (error) {
-    if (errorCode(error) !== "EEXIST") throw error;
+    if (errorCode(error) === "EEXIST") return false;
+    throw error;
   }
+}
+
+/** Id of the disk that a link of ours in the content store leads to; `undefined` for other links. */
+function diskOfBlobLink(target: string): string | undefined {
+  const id = basename(dirname(dirname(dirname(target))));
+  return target.startsWith(`${diskMountPoint(id)}/blobs/`) ? id : undefined;
 }
 
 async function claim(job: InjectJob, layer: IndexLayer): Promise<void> {
@@ -70,9 +105,15 @@ async function claim(job: InjectJob, layer: IndexLayer): Promise<void> {
       if (!isRuntimeError(error, "failed-precondition", "unavailable") || attempt === attempts) throw error;
     }
     if (attempt === attempts) return;
-    await rm(blobPath(job, layer), { force: true });
     await link(job, layer);
   }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function isThere(path: string): Promise<boolean> {
