@@ -1,15 +1,20 @@
-import { mkdir, rmdir } from "node:fs/promises";
+import { mkdir, readFile, rmdir } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
+import { indexName } from "../../disk/index-document.ts";
+import { type DiskIndex, parseDiskIndex } from "../../disk/reader/disk-index.ts";
 import { diskMountPoint } from "../containerd/ownership.ts";
 import { blockDeviceIdentity } from "../host/block-devices.ts";
 import type { DeviceNumber } from "../host/device-number.ts";
 import type { DiskSource } from "../host/disk-source.ts";
+import { HostError } from "../host/host-error.ts";
 import { addMountUser, removeMountUser } from "../host/mount-users.ts";
+import { findPathUsers } from "../host/path-users.ts";
+import type { User } from "../runtime.ts";
 import type { DiskRecord } from "./disk-records.ts";
 import type { DockerNode } from "./docker-node.ts";
 
 /** What the mount and the folders above it are closed to: everyone but root. Trees hold setuid programs. */
-const folderMode = 0o700;
+export const folderMode = 0o700;
 
 /** The record of a disk that is about to be injected. `leftBehind` of an earlier one is kept. */
 export async function recordOf(source: DiskSource, before: DiskRecord | undefined): Promise<DiskRecord> {
@@ -31,42 +36,65 @@ export async function mountForDaemon(node: DockerNode, source: DiskSource): Prom
   const local = node.local(target);
   await mkdir(dirname(local), { recursive: true, mode: folderMode });
   await mkdir(local, { recursive: true, mode: folderMode });
-  await addMountUser(node.local, source.id, userOf(node));
-  await node.mounts.mountDisk(source, target);
+  await addMountUser(node.local, source.id, mountUser(node.dataRoot));
+  try {
+    await node.mounts.mountDisk(source, target);
+  } catch (error) {
+    // From another copy of it.
+    if (error instanceof HostError && error.code === "occupied" && (await readMountedIndex(node, source.id))) return;
+    throw error;
+  }
+}
+
+/** The index of a disk that is mounted; `undefined` when it is not, or cannot be read. */
+export async function readMountedIndex(node: DockerNode, id: string): Promise<DiskIndex | undefined> {
+  if (!(await isMounted(node, id))) return undefined;
+  const path = node.local(`${diskMountPoint(id)}/${indexName}`);
+  try {
+    const index = parseDiskIndex(await readFile(path), path);
+    return index.id === id ? index : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 export type UnmountedDisk = {
   /** Undefined when it was not mounted. */
   readonly device: DeviceNumber | undefined;
   /** Runtimes for whose sake the mount stays. */
-  readonly others: readonly string[];
+  readonly otherRuntimes: readonly User[];
+  /** Processes with files of it open: the mount is out of sight, and ends when they close them. */
+  readonly processes: readonly User[];
 };
 
-/** Removes the mount, unless another runtime needs it. Throws `HostError` `busy`, which names who has files of it open. */
+/** Removes the mount, unless another runtime needs it. Throws `HostError`. */
 export async function unmountForDaemon(node: DockerNode, diskID: string): Promise<UnmountedDisk> {
   const target = diskMountPoint(diskID);
   const table = await node.mounts.table();
   const device = table.at(target)?.device;
-  const others = await removeMountUser(node.local, diskID, userOf(node));
-  if (device === undefined) return { device, others: [] };
+  const users = await removeMountUser(node.local, diskID, mountUser(node.dataRoot));
+  if (device === undefined) return { device, otherRuntimes: [], processes: [] };
   // Such as a carrier of containerd.
   const elsewhere = table.ofDevice(device).filter(({ mountPoint }) => mountPoint !== target);
-  others.push(...elsewhere.map(({ mountPoint }) => `the mount ${mountPoint}`));
-  if (others.length > 0) return { device, others };
-  try {
-    await node.mounts.unmount(target);
-  } catch (error) {
-    await addMountUser(node.local, diskID, userOf(node));
-    throw error;
+  const others = [...users, ...elsewhere.map(({ mountPoint }) => `the mount on ${mountPoint}`)];
+  if (others.length > 0) {
+    return { device, otherRuntimes: others.map((name) => ({ kind: "process", name })), processes: [] };
   }
+  const processes = await findPathUsers(target, node.mountNamespace.processId);
+  await node.mounts.unmount(target, { detach: true });
   await rmdir(node.local(target)).catch(() => {});
-  return { device, others: [] };
+  return {
+    device,
+    otherRuntimes: [],
+    processes: processes.map(({ pid, name }) => ({ kind: "process", name: `${pid} (${name})` })),
+  };
 }
 
 export async function isMounted(node: DockerNode, diskID: string): Promise<boolean> {
   return (await node.mounts.table()).at(diskMountPoint(diskID))?.type === "erofs";
 }
 
-function userOf({ dataRoot }: DockerNode): string {
+/** How a daemon is named among those that need a mount. */
+export function mountUser(dataRoot: string): string {
   return `Docker with the data root ${dataRoot}`;
 }

@@ -7,9 +7,9 @@ import { lockDaemon } from "./daemon-lock.ts";
 import { unmountForDaemon } from "./disk-mount.ts";
 import { type DiskRecord, readDiskRecords, removeDiskRecord, writeDiskRecord } from "./disk-records.ts";
 import type { DockerNode } from "./docker-node.ts";
-import { type Graph, type OwnLayer, readGraph } from "./graph.ts";
+import { type Graph, type OwnLayer, readGraph, withLinkedDisks } from "./graph.ts";
 import { linkLayer } from "./layer-folder.ts";
-import { materializeLayer } from "./materialize.ts";
+import { materializeLayer, requireRoom } from "./materialize.ts";
 import { findOtherHolder } from "./other-holders.ts";
 import type { OwnImage } from "./own-images.ts";
 import { readBootID, readRelease } from "./release.ts";
@@ -52,9 +52,9 @@ async function tryEject(
 ): Promise<EjectReport | { readonly users: readonly User[] }> {
   const { signal } = options;
   await using _ = await lockDaemon(node.store.root, signal);
-  const records = await readDiskRecords(node.store.root);
-  const going = chooseDisks(records, options.disks);
   const graph = await readGraph(node, signal);
+  const records = withLinkedDisks(await readDiskRecords(node.store.root), graph);
+  const going = chooseDisks(records, options.disks);
   const layers = [...graph.layers.values()].filter(
     ({ state }) => state.kind === "linked" && going.has(state.link.disk),
   );
@@ -65,6 +65,7 @@ async function tryEject(
     return { users: distinct(used.flatMap(({ chainID }) => graph.users.get(chainID) ?? [])) };
   }
 
+  await requireRoom(node, used, signal);
   await writeLeftBehind(
     node,
     graph.running,
@@ -80,11 +81,11 @@ async function tryEject(
   await syncFilesystem(node.store.root);
   for (const { folder, state, chainID } of used) {
     if (state.kind !== "linked") continue;
-    signal.throwIfAborted();
     atStep("materialize");
     options.onEvent?.({ type: "materializing", snapshot: chainID, tree: state.link.tree });
     await materializeLayer(node, folder, state.link, signal);
   }
+  if (used.length > 0) await syncFilesystem(node.store.root);
   const kept = new Set(used.map(({ chainID }) => chainID));
   const unfinished = graph.images.filter(({ layer }) => layer.kind === "placeholder");
   await removeImages(node, unfinished, signal, atStep);
@@ -170,20 +171,22 @@ async function removeImages(
 
 async function releaseDisk(
   node: DockerNode,
-  { id }: DiskRecord,
+  before: DiskRecord,
   signal: AbortSignal,
   atStep: AtStep,
 ): Promise<Pick<EjectedDisk, "isReleased" | "heldBy">> {
   atStep("unmount");
   const { root } = node.store;
+  const { id } = before;
   // Written to since it was read.
-  const record = (await readDiskRecords(root)).get(id);
-  if (record === undefined) return { isReleased: true, heldBy: [] };
+  const record = (await readDiskRecords(root)).get(id) ?? before;
   const unmounted = await unmountForDaemon(node, id);
   const device = unmounted.device ?? (await earlierDevice(record));
-  const release = await readRelease(node, record, device, unmounted.others, signal);
+  const known = [...unmounted.otherRuntimes, ...unmounted.processes];
+  const release = await readRelease(node, record, device, known, signal);
   atStep("record");
-  const waits = !release.isReleased && device !== undefined && unmounted.others.length === 0;
+  // What other runtimes hold is theirs to tell.
+  const waits = !release.isReleased && device !== undefined && unmounted.otherRuntimes.length === 0;
   if (waits) await writeDiskRecord(root, { ...record, ejected: { ...device, boot: await readBootID() } });
   else await removeDiskRecord(root, id);
   return release;

@@ -1,6 +1,7 @@
 import { type Digest, isDigest } from "../../oci/descriptor.ts";
 import { array, object, readShape, stringThat } from "../../oci/json-shape.ts";
 import type { User } from "../runtime.ts";
+import type { DiskRecord } from "./disk-records.ts";
 import type { DockerNode } from "./docker-node.ts";
 import { parseJson } from "./durable-file.ts";
 import type { EngineContainer, EngineImage } from "./engine-client.ts";
@@ -63,6 +64,17 @@ export async function readGraph(node: DockerNode, signal: AbortSignal): Promise<
       add(below, { kind: "snapshot", name: layer.chainID });
   }
   return { layers: own, images, users, running };
+}
+
+/** Disks that layers lead to are known without a record of theirs too, should it be lost. */
+export function withLinkedDisks(records: ReadonlyMap<string, DiskRecord>, { layers }: Graph): Map<string, DiskRecord> {
+  const all = new Map(records);
+  for (const { state } of layers.values()) {
+    if (state.kind !== "linked" || all.has(state.link.disk)) continue;
+    const id = state.link.disk;
+    all.set(id, { formatVersion: "1", id, line: "", sequence: 0, source: "/", leftBehind: [] });
+  }
+  return all;
 }
 
 /** Of any layer the lowest below it, or itself. */

@@ -2,6 +2,7 @@ import { readdir, readlink, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Digest, isDigest } from "../../oci/descriptor.ts";
 import { array, object, readShape, type Shaped, string, stringThat } from "../../oci/json-shape.ts";
+import { HostError } from "../host/host-error.ts";
 import { swapInLink } from "../host/link-swap.ts";
 import { errorCode } from "../host/system-calls.ts";
 import { type DiskLink, formatDiskLink, parseDiskLink } from "./disk-link.ts";
@@ -51,11 +52,13 @@ export async function readLayerState(path: string): Promise<LayerState> {
 
 /**
  * Makes `diff` a link to a tree, in place of the placeholder or another link; false when it is that link already. At every moment a container
- * on the layer either has all files or cannot start. Durable after `syncFilesystem`. Throws `HostError` `occupied` for a folder with files.
+ * on the layer either has all files or cannot start. Durable after `syncFilesystem`. Throws `HostError` `occupied` for a folder with files and for a link of others.
  */
 export async function linkLayer(path: string, link: DiskLink): Promise<boolean> {
   const diff = join(path, "diff");
   const { kind } = await readLayerState(path);
+  if (kind === "foreign")
+    throw new HostError("occupied", `${diff} is a link that Nodewarm did not make; it is left as it is`);
   if (kind === "placeholder") await rm(join(diff, placeholderName), { force: true });
   return swapInLink(diff, formatDiskLink(link));
 }

@@ -3,14 +3,15 @@ import type { Condition, DiskStatus, User } from "../runtime.ts";
 import { isMounted } from "./disk-mount.ts";
 import { type DiskRecord, readDiskRecords } from "./disk-records.ts";
 import type { DockerNode } from "./docker-node.ts";
-import { type Graph, readGraph } from "./graph.ts";
+import { type Graph, readGraph, withLinkedDisks } from "./graph.ts";
 import { stillLeftBehind, usersOf } from "./left-behind.ts";
 import { isOwnTag, type OwnImage } from "./own-images.ts";
 import { readBootID, readRelease } from "./release.ts";
 
 /** The disks of a Docker daemon, by id; those too that were ejected and are not released. */
 export async function readStatus(node: DockerNode, signal: AbortSignal): Promise<DiskStatus[]> {
-  const [records, graph] = await Promise.all([readDiskRecords(node.store.root), readGraph(node, signal)]);
+  const graph = await readGraph(node, signal);
+  const records = withLinkedDisks(await readDiskRecords(node.store.root), graph);
   const disks: DiskStatus[] = [];
   for (const record of records.values()) {
     const status =
