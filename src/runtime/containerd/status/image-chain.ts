@@ -9,8 +9,6 @@ export type ImageChain = {
   readonly config: Digest;
   /** Of the layers, from the bottom. */
   readonly chainIDs: readonly Digest[];
-  /** How many snapshots below the top a pull looks for: a chain ends before a layer that it has already, as overlayfs refuses the same folder twice. */
-  readonly lowerCount: number;
 };
 
 const digest = stringThat(isDigest, "a digest");
@@ -33,9 +31,7 @@ export async function readImageChain(content: ContentReader, target: Digest): Pr
   const document = await readDocument(content, config, configDocument);
   if (document === undefined) return undefined;
   const diffIDs = document.rootfs?.diff_ids ?? [];
-  const repeated = diffIDs.findIndex((each, i) => diffIDs.indexOf(each) < i);
-  const lowerCount = Math.max(0, Math.min(diffIDs.length - 1, repeated === -1 ? diffIDs.length : repeated));
-  return { config, chainIDs: chainIDs(diffIDs), lowerCount };
+  return { config, chainIDs: chainIDs(diffIDs) };
 }
 
 async function configOf(content: ContentReader, digest: Digest, depth: number): Promise<Digest | undefined> {

@@ -1,11 +1,13 @@
 import { readFile, stat } from "node:fs/promises";
 import { type DiskIndex, parseDiskIndex } from "../../../disk/reader/disk-index.ts";
 import { causeText } from "../../../oci/oci-error.ts";
-import { decodeDeviceNumber, formatDeviceNumber } from "../../host/device-number.ts";
+import { readBeneathMounts } from "../../host/beneath-mounts.ts";
+import { decodeDeviceNumber, formatDeviceNumber, sameDevice } from "../../host/device-number.ts";
+import { loopBackingFile } from "../../host/loop-device.ts";
 import type { MountEntry, MountTable } from "../../host/mount-table.ts";
 import type { Condition } from "../../runtime.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
-import { carrierOf, fsPath, type OwnedState } from "../owned-state.ts";
+import { carrierOf, fsPath, type OwnedSnapshot, type OwnedState } from "../owned-state.ts";
 import { carrierFileName, label } from "../ownership.ts";
 
 /** A disk as it is mounted on its carrier, or not. */
@@ -13,7 +15,7 @@ export type MountedState = {
   readonly isMounted: boolean;
   readonly line: string;
   readonly sequence: number;
-  /** Path of the file or device; empty where nothing says it. */
+  /** Path of the file or device that it was injected from; empty where nothing says it. */
   readonly source: string;
   /** `undefined` while it cannot be read. */
   readonly index: DiskIndex | undefined;
@@ -37,8 +39,9 @@ export async function readMount(
   }
   const fs = fsPath(node, carrier.number);
   const entry = await mountAt(node, fs, table);
-  const source = entry === undefined ? await sourceOfCarrier(node.local(fs)) : await sourceOfMount(entry);
+  const recorded = await sourceOfCarrier(node, carrier);
   if (entry === undefined) {
+    const source = recorded ?? "";
     const from = source === "" ? "" : ` (it was injected from ${source})`;
     const message = `the disk is not mounted, and containers of its images cannot be started; attach it, then run "nodewarm mount --all"${from}`;
     return { ...nothing, source, conditions: [{ type: "NotMounted", message }] };
@@ -55,9 +58,14 @@ export async function readMount(
       type: "WrongDisk",
       message: `another disk is mounted in its place: ${index.id}; unmount ${fs} and run "nodewarm mount --all"`,
     });
-  else conditions.push(...(await sourceConditions(source)));
+  const source = recorded ?? (await sourceOfMount(entry));
+  if (conditions.length === 0 && !(await shows(entry, source)))
+    conditions.push({
+      type: "SourceMissing",
+      message: `${source} is gone or holds something else now: the disk stays usable while it is mounted, and cannot be mounted again after a reboot; put it back, or inject the disk from where it is`,
+    });
   const readable = index instanceof Error ? undefined : index;
-  return { ...known, isMounted: true, source: source.replace(deleted, ""), index: readable, conditions };
+  return { ...known, isMounted: true, source, index: readable, conditions };
 }
 
 /** By its device: the mount table has no symbolic links in its paths, and the folders of containerd may. */
@@ -79,38 +87,30 @@ async function readIndex(path: string): Promise<DiskIndex | Error> {
   }
 }
 
-/** How the kernel marks the name of an open file that was removed. */
-const deleted = / \(deleted\)$/;
-
+/** Where the mount comes from, if the carrier does not say. */
 async function sourceOfMount({ device, source }: MountEntry): Promise<string> {
   const file = `/sys/dev/block/${formatDeviceNumber(device)}/loop/backing_file`;
   const backing = await readFile(file, "utf8").catch(() => "");
   return backing.trimEnd() || source;
 }
 
-async function sourceConditions(source: string): Promise<Condition[]> {
-  const isThere = await stat(source.replace(deleted, "")).then(
-    () => true,
-    () => false,
-  );
-  if (isThere && !deleted.test(source)) return [];
-  const path = source.replace(deleted, "");
-  return [
-    {
-      type: "SourceMissing",
-      message: `${path} is gone or another file now: the disk stays usable while it is mounted, but cannot be mounted after a reboot; put it back, or inject it from another place`,
-    },
-  ];
+/** Whether a path still stands for what is mounted: the same device, or the file behind the loop device. */
+async function shows({ device, source }: MountEntry, path: string): Promise<boolean> {
+  const stats = await stat(path, { bigint: true }).catch(() => undefined);
+  if (stats === undefined) return false;
+  if (stats.isBlockDevice()) return sameDevice(decodeDeviceNumber(stats.rdev), device);
+  const backing = await loopBackingFile(source).catch(() => undefined);
+  return backing === undefined || (backing.dev === stats.dev && backing.ino === stats.ino);
 }
 
-/** What was written under the mount, seen while nothing is mounted. */
-async function sourceOfCarrier(fs: string): Promise<string> {
-  const text = await readFile(`${fs}/${carrierFileName}`, "utf8").catch(() => undefined);
-  if (text === undefined) return "";
-  const { parseCarrierFile } = await import("../boot/carriers.ts");
+/** What was written beneath the mount; `undefined` where it cannot be read. */
+async function sourceOfCarrier(node: ContainerdNode, { number }: OwnedSnapshot): Promise<string | undefined> {
   try {
-    return parseCarrierFile(text).source;
+    const path = `${number}/fs/${carrierFileName}`;
+    const text = await readBeneathMounts(node.snapshotsFolder, path, node.mountNamespace);
+    const { parseCarrierFile } = await import("../boot/carriers.ts");
+    return parseCarrierFile(text.toString()).source;
   } catch {
-    return "";
+    return undefined;
   }
 }

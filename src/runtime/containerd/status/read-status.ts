@@ -54,7 +54,7 @@ async function readImages(
     [...names].map(async ([digest, targetNames]) => {
       const chain = await readImageChain(node.in.content, digest);
       const shown = targetNames.filter((name) => !name.startsWith("sha256:"));
-      const lower = chain?.chainIDs.slice(0, chain.lowerCount) ?? [];
+      const lower = chain?.chainIDs.slice(0, -1) ?? [];
       const isComplete = chain !== undefined && lower.every((name) => state.snapshots.get(name)?.kind === "committed");
       return {
         names: shown.length > 0 ? shown : targetNames,
