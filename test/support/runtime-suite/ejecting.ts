@@ -98,8 +98,10 @@ export function testEjecting(world: World): void {
       (await inject(runtime, older)).images.map(({ result }) => result),
       ["present", "injected", "injected"],
     );
-    assert.equal((await eject(runtime)).disks[0]?.removedImages, 2);
+    await eject(runtime);
     assert.equal(await others.tag(appName), images.older.app.manifest.digest);
+    assert.equal(await others.tag(toolName), undefined);
+    await others.removeContainer(await others.startContainer(appName));
   });
 
   test("of the newer disk gives what both have to the older one", async () => {
