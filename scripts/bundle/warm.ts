@@ -24,4 +24,6 @@ export async function warmBundle(program: string): Promise<void> {
   const env = { HOME: directory };
   await run(program, ["build", `${registry.host}/warm/up:1`, "-o", disk, "--progress", "none"], { env });
   await run(program, ["inspect", disk], { env });
+  // As far as it goes without a runtime.
+  await run(program, ["inject", disk, "--address", join(directory, "none")], { env }).catch(() => {});
 }

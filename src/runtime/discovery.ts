@@ -1,7 +1,7 @@
-import { realpath } from "node:fs/promises";
+import { access, realpath } from "node:fs/promises";
 import { type ContainerdClient, openContainerd } from "./containerd/client/containerd-client.ts";
 import { criNamespace, dockerNamespace } from "./containerd/containerd-node.ts";
-import { type DockerInfo, readDockerInfo } from "./docker/docker-info.ts";
+import type { DockerInfo } from "./docker/docker-info.ts";
 import { isRuntimeError, RuntimeError } from "./runtime-error.ts";
 
 /** What the user says about the runtime. */
@@ -121,6 +121,9 @@ async function dockerAt(
   address: string,
   candidates: readonly Candidate[],
 ): Promise<Probe> {
+  // Most nodes have no Docker, and its protocol need not be loaded there.
+  if (!(await exists(address))) return { reason: "no socket" };
+  const { readDockerInfo } = await import("./docker/docker-info.ts");
   const info = await readDockerInfo(address, probeTimeoutMs);
   if (!info.usesContainerd) {
     if (info.driver !== "overlay2")
@@ -154,6 +157,13 @@ async function containerdOf(info: DockerInfo, candidates: readonly Candidate[]):
     if (namespaces.some(({ name }) => name === dockerNamespace)) return address;
   }
   return undefined;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 function plainPath(address: string): string {

@@ -1,4 +1,5 @@
 import { readlink } from "node:fs/promises";
+import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { HostError } from "./host-error.ts";
 import type { FromNamespace, NamespaceCall } from "./mount-namespace-protocol.ts";
@@ -105,7 +106,9 @@ class NamespaceThread {
   }
 
   static async start(pid: number): Promise<NamespaceThread> {
-    const worker = new Worker(new URL("./mount-namespace-worker.ts", import.meta.url), { workerData: pid });
+    // Beside this file, be it a source or the bundle.
+    const file = `./mount-namespace-worker${extname(import.meta.filename)}`;
+    const worker = new Worker(new URL(file, import.meta.url), { workerData: pid });
     const thread = new NamespaceThread(worker);
     try {
       await new Promise<number>((resolve, reject) => thread.#waiting.push({ resolve, reject }));
