@@ -65,7 +65,7 @@ export async function listSnapshots(node: ContainerdNode): Promise<ReadonlyMap<s
   return snapshots;
 }
 
-export function carrierOf(state: OwnedState, diskID: string): OwnedSnapshot | undefined {
+export function carrierOf(state: Pick<OwnedState, "owned">, diskID: string): OwnedSnapshot | undefined {
   return state.owned.get(carrierName(diskID));
 }
 
@@ -74,7 +74,7 @@ export function emptyOf(state: OwnedState): OwnedSnapshot | undefined {
 }
 
 /** Path of a snapshot's tree, as containerd sees it. */
-export function fsPath(node: ContainerdNode, number: string): string {
+export function fsPath(node: Pick<ContainerdNode, "snapshotsFolder">, number: string): string {
   return `${node.snapshotsFolder}/${number}/fs`;
 }
 

@@ -85,9 +85,10 @@ for (const { name, prepare, container } of cases) {
     const images = await makeInjectionImages(scope);
     const inject = await prepare(scope, started, images);
     const before = await listNode(node);
-    /** Steps of the whole, and which of them to stop at: the first and last of each name. */
+    /** Steps of the whole, and which of them to stop at: the first of each name, and the last where containers do not make it slow. */
     const steps: string[] = [];
-    const isEnd = (step: string, index: number) => steps.indexOf(step) === index || steps.lastIndexOf(step) === index;
+    const isEnd = (step: string, index: number) =>
+      steps.indexOf(step) === index || (!container && steps.lastIndexOf(step) === index);
     for (let stopAt = -1; stopAt < steps.length; stopAt++) {
       if (stopAt >= 0 && !isEnd(steps[stopAt] ?? "", stopAt)) continue;
       const options = await inject();

@@ -3,6 +3,7 @@ import { swapInLink } from "../../host/link-swap.ts";
 import { syncFilesystem } from "../../host/sync-filesystem.ts";
 import type { ContentInfo } from "../client/content.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
+import { chainSnapshots } from "../inject/chain-snapshots.ts";
 import type { AtStep } from "../inject/job.ts";
 import { recordNames, topChainID } from "../inject/plan.ts";
 import { sideBySide } from "../inject/side-by-side.ts";
@@ -111,6 +112,7 @@ function contentsOf(disk: PresentDisk, namespace: string): Contents {
   const names = new Map<string, Set<string>>();
   for (const image of disk.index.images) {
     for (const { chainID, tree } of image.layers) if (!trees.has(chainID)) trees.set(chainID, tree);
+    for (const { name, tree } of chainSnapshots(image.layers)) if (!trees.has(name)) trees.set(name, tree);
     const top = topChainID(image);
     if (top !== undefined && image.tree !== null && !merged.has(top)) merged.set(top, image.tree);
     for (const { digest } of disk.index.blobs ? image.layers : []) layers.add(digest);

@@ -16,9 +16,11 @@ import { blobPath, copyName, type LinkedBlob, type TreePlace } from "./places.ts
 /** A snapshot whose tree is on a disk that goes. */
 export type TreeToCopy = { readonly snapshot: OwnedSnapshot; readonly disk: string };
 
+type Folders = Pick<ContainerdNode, "snapshotsFolder" | "local">;
+
 type Job = {
-  readonly node: ContainerdNode;
-  readonly state: OwnedState;
+  readonly node: Folders;
+  readonly state: Pick<OwnedState, "owned">;
   readonly options: Pick<EjectOptions, "signal" | "onEvent">;
   readonly atStep: AtStep;
 };
@@ -82,13 +84,13 @@ function blobCopyPath(node: ContainerdNode, { digest }: LinkedBlob["blob"]): str
   return node.local(`${dirname(node.blobsFolder)}/nodewarm-${digestHex(digest)}`);
 }
 
-function copyPath(node: ContainerdNode, { number }: OwnedSnapshot): string {
+function copyPath(node: Folders, { number }: OwnedSnapshot): string {
   return node.local(`${node.snapshotsFolder}/${number}/${copyName}`);
 }
 
 type Source = { readonly snapshot: OwnedSnapshot; readonly from: string };
 
-async function requireRoom(node: ContainerdNode, sources: readonly Source[], signal: AbortSignal): Promise<void> {
+async function requireRoom(node: Folders, sources: readonly Source[], signal: AbortSignal): Promise<void> {
   if (sources.length === 0) return;
   let bytes = 0;
   let inodes = 0;

@@ -6,6 +6,7 @@ import { findDeviceHolders } from "../../host/holders.ts";
 import { HostError } from "../../host/host-error.ts";
 import { findLoopDevice, isDeviceInUse, loopBackingFile } from "../../host/loop-device.ts";
 import type { MountTable } from "../../host/mount-table.ts";
+import { removeMountUser } from "../../host/mount-users.ts";
 import { findPathUsers } from "../../host/path-users.ts";
 import { errorCode } from "../../host/system-calls.ts";
 import type { User } from "../../runtime.ts";
@@ -72,9 +73,14 @@ export async function whoHolds(
   if (device === undefined) return { isReleased: holders.length === 0, heldBy: holders };
   for (const end = Date.now() + releaseMs; ; await sleep(pollMs)) {
     if (!(await isHeld(device))) return { isReleased: true, heldBy: [] };
-    if (Date.now() > end) break;
+    const heldBy = [...holders, ...(await findHolders(node, device, containers))];
+    const distinct = new Map(heldBy.map((user) => [`${user.kind} ${user.name}`, user]));
+    if (distinct.size > 0 || Date.now() > end) return { isReleased: false, heldBy: [...distinct.values()] };
   }
-  const found: User[] = [...holders];
+}
+
+async function findHolders(node: ContainerdNode, device: Device, containers: readonly User[]): Promise<User[]> {
+  const found: User[] = [];
   for (const { pid, name, containerId, isOwn, mountPoints } of await findDeviceHolders(device.number)) {
     if (containerId !== undefined) found.push({ kind: "container", name: containerId });
     else found.push({ kind: "process", name: isOwn ? `mounted on ${mountPoints.join(", ")}` : `${pid} (${name})` });
@@ -83,8 +89,7 @@ export async function whoHolds(
   const { entries } = await node.mounts.table();
   const roots = entries.filter(({ type }) => type === "overlay").map(({ mountPoint }) => mountPoint.split("/"));
   for (const container of containers) if (roots.some((parts) => parts.includes(container.name))) found.push(container);
-  const distinct = new Map(found.map((user) => [`${user.kind} ${user.name}`, user]));
-  return { isReleased: false, heldBy: [...distinct.values()] };
+  return found;
 }
 
 async function refuseWhileLinked(node: ContainerdNode, disk: string, carrier: OwnedSnapshot): Promise<void> {
@@ -96,13 +101,15 @@ async function refuseWhileLinked(node: ContainerdNode, disk: string, carrier: Ow
   );
 }
 
+/** All that is mounted there: what lies beneath would be emptied with the carrier. */
 async function unmount(node: ContainerdNode, target: string): Promise<void> {
-  try {
-    // Never more than there are: somebody may have mounted it twice.
-    while (await node.mounts.unmount(target));
-  } catch (error) {
-    if (!(error instanceof HostError) || error.code !== "busy") throw error;
-    await node.mounts.unmount(target, { detach: true });
+  for (let isMounted = true; isMounted; ) {
+    try {
+      isMounted = await node.mounts.unmount(target);
+    } catch (error) {
+      if (!(error instanceof HostError) || error.code !== "busy") throw error;
+      await node.mounts.unmount(target, { detach: true });
+    }
   }
 }
 
@@ -117,7 +124,10 @@ async function otherUsers(
   const carriers = device === undefined ? [] : table.ofDevice(device).map(({ mountPoint }) => mountPoint);
   const others = carriers.filter((path) => path !== ownFs && /\/snapshots\/\d+\/fs$/.test(path));
   const blobs = await blobsOnDisk(node, disk);
+  // Takes nothing off the list: containerd's use of a mount shows in the mount table.
+  const runtimes = await removeMountUser((path) => node.local(path), disk, "containerd");
   return [
+    ...runtimes.map((name): User => ({ kind: "process", name })),
     ...others.map((path): User => ({ kind: "snapshot", name: `${path} (a carrier of another namespace)` })),
     ...blobs.map((hex): User => ({ kind: "image", name: `sha256:${hex} (a layer blob of another namespace)` })),
   ];
