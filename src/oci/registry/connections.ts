@@ -6,6 +6,7 @@ import {
   type IncomingMessage,
 } from "node:http";
 import type { AgentOptions } from "node:https";
+import { prepareDirectReads } from "./direct-reads.ts";
 import type { TlsSettings } from "./endpoint.ts";
 import { isProxyBypassed } from "./no-proxy.ts";
 
@@ -81,6 +82,7 @@ export class Connections {
       const proxyEnv = usesProxy ? proxies(this.#options.environment) : undefined;
       const options = { keepAlive: true, timeout: idleMs, ...(proxyEnv && { proxyEnv }) };
       agent = isTls ? this.#tlsAgent(options) : Promise.resolve(new HttpAgent(options));
+      if (!usesProxy) agent = agent.then(prepareDirectReads);
       this.#agents.set(key, agent);
     }
     return agent;

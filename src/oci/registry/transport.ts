@@ -177,13 +177,18 @@ async function* readBody(
     if (waitedMs > stallMs) throw stalled(url, stallMs);
   };
   // While the reader takes its time, the server is not to blame.
+  let isHeld = false;
   const timer = setTimeout(() => {
-    if (!answer.isPaused()) answer.destroy(stalled(url, stallMs));
+    if (!isHeld) answer.destroy(stalled(url, stallMs));
   }, stallMs);
-  answer.on("resume", () => timer.refresh());
+  const onHold = (held: boolean): void => {
+    isHeld = held;
+    timer.refresh();
+  };
   const length = answer.headers["content-length"];
+  const sizeBytes = length === undefined ? undefined : Number(length);
   try {
-    yield* bodyPieces(answer, { sizeBytes: length === undefined ? undefined : Number(length), onArrival });
+    yield* bodyPieces(answer, { sizeBytes, onArrival, onHold, answer });
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof TryAgain) throw error;
