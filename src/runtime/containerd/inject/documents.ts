@@ -1,6 +1,7 @@
 import type { IndexImage } from "../../../disk/reader/disk-index.ts";
 import type { Labels } from "../client/label.ts";
 import { label } from "../ownership.ts";
+import { chainEnds } from "./chain-snapshots.ts";
 import { type ImageDocument, imageDocuments } from "./disk-documents.ts";
 import type { InjectJob } from "./job.ts";
 import { topChainID } from "./plan.ts";
@@ -43,10 +44,12 @@ function referencesOf(job: InjectJob, image: IndexImage, { kind, child }: ImageD
       const top = topChainID(image);
       const below = image.layers.at(-2)?.chainID;
       const reference = `containerd.io/gc.ref.snapshot.${job.node.snapshotter}`;
+      const others = chainEnds(image.layers).filter((name) => name !== below);
       return {
         ...(top !== undefined && { [reference]: top }),
         // Also for a chain that is not there yet: whoever completes it, a pull or we, then keeps it.
         ...(below !== undefined && { [`${reference}/chain`]: below }),
+        ...Object.fromEntries(others.map((name, i) => [`${reference}/chain.${i}`, name])),
       };
     }
   }

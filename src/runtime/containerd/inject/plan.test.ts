@@ -160,7 +160,7 @@ test("a chain goes on where it stopped", () => {
   assert.equal(isChainComplete(app, state(["a", "ab", "abc"].map(digest))), true);
 });
 
-test("a chain ends before a layer that it has already: overlayfs refuses one folder twice", () => {
+test("a chain ends before a layer that it has already, where the stack without that cannot be named", () => {
   assert.deepEqual(
     planChains([image("app", "abac")], state())
       .flat()

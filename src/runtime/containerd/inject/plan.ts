@@ -5,6 +5,7 @@ import type { Image } from "../client/images.ts";
 import { dockerNamespace } from "../containerd-node.ts";
 import type { OwnedState } from "../owned-state.ts";
 import { carrierName, emptyName, label } from "../ownership.ts";
+import { chainSnapshots } from "./chain-snapshots.ts";
 import type { WantedSnapshot } from "./linked-snapshots.ts";
 
 /** What becomes of one image record. */
@@ -90,26 +91,20 @@ function whyKept(disk: DiskIndex, record: Image, state: OwnedState): string | un
   return undefined;
 }
 
-/**
- * The snapshots below the tops, by their height over the ground: those of one level need only those of the level before. A chain ends before
- * a layer that it has already, because overlayfs refuses the same folder twice.
- */
+/** The snapshots below the tops that are not there, level by level: those of one need only those of the levels before. */
 export function planChains(images: readonly IndexImage[], state: OwnedState): WantedSnapshot[][] {
   const levels: WantedSnapshot[][] = [];
-  const seen = new Set<string>();
+  const levelOf = new Map<string, number>();
   for (const { layers } of images) {
-    const trees = new Set<string>();
-    for (const [level, { chainID, tree }] of layers.slice(0, -1).entries()) {
-      if (trees.has(tree)) break;
-      trees.add(tree);
-      if (seen.has(chainID) || isCommitted(state, chainID)) continue;
-      seen.add(chainID);
-      const parent = layers[level - 1]?.chainID ?? emptyName;
+    for (const snapshot of chainSnapshots(layers)) {
+      if (levelOf.has(snapshot.name) || isCommitted(state, snapshot.name)) continue;
+      const level = (levelOf.get(snapshot.parent) ?? -1) + 1;
+      levelOf.set(snapshot.name, level);
       levels[level] ??= [];
-      levels[level].push({ name: chainID, parent, role: "layer", tree });
+      levels[level].push({ ...snapshot, role: "layer" });
     }
   }
-  return Array.from(levels, (level) => level ?? []);
+  return levels;
 }
 
 /** Whether all snapshots below the top are there. */
