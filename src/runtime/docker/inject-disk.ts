@@ -114,7 +114,8 @@ function inBatches(plans: readonly ImagePlan[]): ImagePlan[][] {
   for (const plan of plans) byTree.set(plan.image.tree, [...(byTree.get(plan.image.tree) ?? []), plan]);
   const batches: ImagePlan[][] = [];
   for (const group of byTree.values()) {
-    const last = batches.at(-1);
+    // The first image need not wait for others.
+    const last = batches.length > 1 ? batches.at(-1) : undefined;
     if (last !== undefined && last.length + group.length <= imagesPerBatch) last.push(...group);
     else batches.push([...group]);
   }

@@ -11,6 +11,7 @@ import type { Condition } from "../runtime.ts";
 import type { DiskRecord } from "./disk-records.ts";
 import type { DockerNode } from "./docker-node.ts";
 import type { EngineImage } from "./engine-client.ts";
+import { idDiffers } from "./image-conditions.ts";
 import { isOwnTag, readOwnImage } from "./own-images.ts";
 import { makeSyntheticImage, type SyntheticImage } from "./synthetic-image.ts";
 
@@ -67,7 +68,7 @@ export async function planImage(
     else conditions.push(kept);
   }
   if (names.length === 0) return { image, conditions, work: undefined, isPresent: isPulled };
-  conditions.push(differs(image, synthetic));
+  conditions.push(idDiffers(synthetic.id, image.config.digest));
   return { image, conditions, work: { synthetic, names, missingNames }, isPresent: false };
 }
 
@@ -115,13 +116,6 @@ async function whyKept(
   return {
     type: "TagKept",
     message: `${name} is injected from a newer disk of this line (${other.id}, sequence ${other.sequence}) and is left so; eject that disk first`,
-  };
-}
-
-function differs(image: IndexImage, { id }: SyntheticImage): Condition {
-  return {
-    type: "ImageIDDiffers",
-    message: `in Docker its id is ${id} instead of ${image.config.digest}, it has no digest, and "docker push" and "docker save" are refused; pull it where that matters`,
   };
 }
 

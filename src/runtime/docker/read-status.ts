@@ -4,6 +4,7 @@ import { isMounted } from "./disk-mount.ts";
 import { type DiskRecord, readDiskRecords } from "./disk-records.ts";
 import type { DockerNode } from "./docker-node.ts";
 import { type Graph, readGraph, withLinkedDisks } from "./graph.ts";
+import { idDiffers } from "./image-conditions.ts";
 import { stillLeftBehind, usersOf } from "./left-behind.ts";
 import { isOwnTag, type OwnImage } from "./own-images.ts";
 import { readBootID, readRelease } from "./release.ts";
@@ -61,12 +62,7 @@ async function diskStatus(
 }
 
 function imageConditions(image: OwnImage): Condition[] {
-  const conditions: Condition[] = [
-    {
-      type: "ImageIDDiffers",
-      message: `in Docker its id is ${image.id} instead of ${image.config.config}, it has no digest, and "docker push" and "docker save" are refused; pull it where that matters`,
-    },
-  ];
+  const conditions = [idDiffers(image.id, image.config.config)];
   if (image.tags.length === 0) {
     const message = "no tag names it any more: other images have its names, or the injection was broken off";
     conditions.push({ type: "Untagged", message });

@@ -22,10 +22,17 @@ export async function addMountUser(localPath: LocalPath, diskID: string, user: s
 export async function removeMountUser(localPath: LocalPath, diskID: string, user: string): Promise<string[]> {
   const folder = localPath(`${usersFolder}/${diskID}`);
   await rm(join(folder, fileName(user)), { force: true });
+  const others = await mountUsers(localPath, diskID);
+  if (others.length === 0) await rmdir(folder).catch(() => {});
+  return others;
+}
+
+/** All that need the mount of a disk. */
+export async function mountUsers(localPath: LocalPath, diskID: string): Promise<string[]> {
+  const folder = localPath(`${usersFolder}/${diskID}`);
   const names = await readdir(folder).catch(() => []);
-  const others = await Promise.all(names.map((name) => readFile(join(folder, name), "utf8").catch(() => "")));
-  if (names.length === 0) await rmdir(folder).catch(() => {});
-  return others.filter((text) => text !== "");
+  const users = await Promise.all(names.map((name) => readFile(join(folder, name), "utf8").catch(() => "")));
+  return users.filter((text) => text !== "");
 }
 
 function fileName(user: string): string {
