@@ -135,11 +135,23 @@ function licences(inputs: readonly string[], hasNode: boolean): string {
     const path = join(root, folder);
     const { name, version, license } = JSON.parse(readFileSync(join(path, "package.json"), "utf8"));
     const file = readdirSync(path).find((each) => /^licen[cs]e/i.test(each));
-    if (file === undefined) throw new Error(`${folder} has no file with its licence`);
-    return `${name} ${version} (${license})\n\n${readFileSync(join(path, file), "utf8").trim()}\n`;
+    const text =
+      file === undefined ? licenceInSources(folder, inputs, license) : readFileSync(join(path, file), "utf8").trim();
+    return `${name} ${version} (${license})\n\n${text}\n`;
   });
   if (hasNode) texts.push(`Node.js ${process.version}\n\n${readFileSync(nodeLicence, "utf8").trim()}\n`);
   return texts.join(`\n${"-".repeat(80)}\n\n`);
+}
+
+/** For packages that have their licence at the head of their files alone: each such text once. Apache's own lies beside the bundle. */
+function licenceInSources(folder: string, inputs: readonly string[], license: string): string {
+  if (!license.includes("Apache-2.0")) throw new Error(`${folder} has no file with its licence`);
+  const heads = inputs
+    .filter((input) => input.startsWith(`${folder}/`))
+    .map((input) => /^(?:\/\/.*\n)+/.exec(readFileSync(join(root, input), "utf8"))?.[0] ?? "")
+    .filter((head) => /copyright/i.test(head));
+  if (heads.length === 0) throw new Error(`the files of ${folder} name no licence`);
+  return `${[...new Set(heads)].join("\n")}\nThe Apache License, Version 2.0, is in the file LICENSE.`;
 }
 
 const { values } = parseArgs({ options: { out: { type: "string", default: join(root, "dist") } } });
