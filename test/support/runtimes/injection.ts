@@ -87,6 +87,7 @@ export type InjectionDisk = {
   readonly line?: string;
   readonly sequence?: number;
   readonly blobs?: boolean;
+  readonly erofsCache?: boolean;
   /** Default: that of this machine. */
   readonly architecture?: string;
   /** Default: all three under their names. */
@@ -97,8 +98,10 @@ export type InjectionDisk = {
 export async function makeInjectionDisk(
   scope: Scope,
   images: InjectionImages,
-  { line = `test-${randomUUID()}`, sequence = 1, blobs = false, architecture, images: chosen }: InjectionDisk = {},
+  disk: InjectionDisk = {},
 ): Promise<{ readonly path: string; readonly id: string }> {
+  const { line = `test-${randomUUID()}`, sequence = 1, blobs = false, erofsCache = false } = disk;
+  const { architecture, images: chosen } = disk;
   const folder = await temporaryDirectory(scope, "disk");
   const named = chosen ?? [
     [appName, images.app],
@@ -111,7 +114,7 @@ export async function makeInjectionDisk(
   const report = await buildTestDisk(folder, images.layout, [], {
     images: resolved,
     platform: architecture === undefined ? platform : { os: "linux", architecture },
-    ...{ line, sequence, blobs },
+    ...{ line, sequence, blobs, erofsCache },
   });
   const mountPoint = diskMountPoint(report.id);
   scope.defer(async () => {

@@ -12,6 +12,7 @@ import { label } from "../ownership.ts";
 import { unfitSnapshotter } from "../snapshotter.ts";
 import { ensureCarrier, ensureEmpty } from "./carrier.ts";
 import { writeDocuments } from "./documents.ts";
+import { linkLayerImages, makeCachedSnapshots, refuseWithoutLayerImages, usesLayerImages } from "./erofs-layers.ts";
 import type { AtStep, InjectJob } from "./job.ts";
 import { claimLayerBlobs } from "./layer-blobs.ts";
 import { makeLinkedSnapshots } from "./linked-snapshots.ts";
@@ -29,7 +30,7 @@ const imagesAtOnce = [1, 64];
 
 /**
  * Makes the images of a disk usable in one namespace of containerd: first each as one snapshot with its records (phase 1), then the chains
- * below them for pulls of other images (phase 2). Nothing that is there already is touched, and what an earlier call left half done is
+ * below them for pulls of other images (phase 2). Where containerd's EROFS snapshotter is used, the chains are made at once. Nothing that is there already is touched, and what an earlier call left half done is
  * completed. Throws `RuntimeError`, `HostError`, `DiskError`, or the reason of the signal.
  */
 export async function injectDisk(
@@ -65,10 +66,12 @@ export async function injectDisk(
   let usableSeconds = 0;
   await withLease(node, meter, signal, async (leased) => {
     const place = { node, leased, state, meter, atStep };
-    await ensureEmpty(place);
+    if (!usesLayerImages(node)) await ensureEmpty(place);
     const carrier = await ensureCarrier(place, open, options.force);
     const job: InjectJob = { node, leased, open, options, state, carrier, meter, atStep };
-    const occupied = new Map([...(await repairLinks(job)), ...(await relinkToNewer(job))]);
+    if (usesLayerImages(node)) await linkLayerImages(job);
+    const repaired = usesLayerImages(node) ? [] : await repairLinks(job);
+    const occupied = new Map([...repaired, ...(await relinkToNewer(job))]);
     conditions.push(...occupied.values());
     const withdrawn = await withdrawOccupied(job, images, occupied);
     for (const [image, condition] of withdrawn) skipped.set(image, condition);
@@ -94,7 +97,7 @@ export async function injectDisk(
     conditions.push(...(await claimLayerBlobs(job, images)));
     // What the state says may have been collected before the records referred to it.
     const current = { ...job, state: { ...state, snapshots: await listSnapshots(node) } };
-    await completeChains(current, images);
+    if (!usesLayerImages(node)) await completeChains(current, images);
     for (const [image, injected] of done) done.set(image, { ...injected, chain: "complete" });
   });
   for (const id of leasesBefore) {
@@ -116,7 +119,12 @@ async function injectBatch(job: InjectJob, plans: readonly ImagePlan[]): Promise
   const tops = new Map(plans.flatMap(({ top }) => (top === undefined ? [] : [[top.name, top]])));
   const unfinished = plans.filter(({ top, records }) => top !== undefined || records.length > 0);
   await Promise.all([
-    makeLinkedSnapshots(job, [...tops.values()]),
+    usesLayerImages(job.node)
+      ? makeCachedSnapshots(
+          job,
+          unfinished.map(({ image }) => image),
+        )
+      : makeLinkedSnapshots(job, [...tops.values()]),
     sideBySide(unfinished, ({ image }) => writeDocuments(job, image)),
   ]);
   await sideBySide(unfinished, (plan) => writeRecords(job, plan));
@@ -170,8 +178,10 @@ async function removeUnfinished(node: ContainerdNode, state: OwnedState, meter: 
   }
 }
 
-function refuseUnfit(node: ContainerdNode, { disk }: OpenDisk): void {
-  if (node.snapshotter !== "overlayfs") throw unfitSnapshotter(node.snapshotter);
+function refuseUnfit(node: ContainerdNode, open: OpenDisk): void {
+  if (usesLayerImages(node)) refuseWithoutLayerImages(open);
+  else if (node.snapshotter !== "overlayfs") throw unfitSnapshotter(node.snapshotter);
+  const { disk } = open;
   const architecture = goArchitecture(process.arch);
   const { os, architecture: wanted } = disk.index.platform;
   if (os !== "linux" || wanted !== architecture)

@@ -1,7 +1,9 @@
 import { syncFilesystem } from "../../host/sync-filesystem.ts";
 import type { Condition } from "../../runtime.ts";
 import { carrierOf, type OwnedSnapshot } from "../owned-state.ts";
-import { label } from "../ownership.ts";
+import { emptyName, label } from "../ownership.ts";
+import { chainSnapshots } from "./chain-snapshots.ts";
+import { layerImagePath, usesLayerImages } from "./erofs-layers.ts";
 import type { InjectJob } from "./job.ts";
 import { topChainID } from "./plan.ts";
 import { putLink } from "./repair-links.ts";
@@ -15,15 +17,15 @@ import { sideBySide } from "./side-by-side.ts";
 export async function relinkToNewer(job: InjectJob): Promise<Map<string, Condition>> {
   const { node, open, state, meter, atStep } = job;
   const occupied = new Map<string, Condition>();
-  const trees = treesByName(job);
+  const treeOf = treesFor(job);
   const moving: { readonly snapshot: OwnedSnapshot; readonly tree: string }[] = [];
   for (const snapshot of state.owned.values()) {
-    const tree = trees.get(snapshot.name);
+    const tree = treeOf(snapshot);
     if (tree !== undefined && passesTo(job, snapshot.disk)) moving.push({ snapshot, tree });
   }
   if (moving.length > 0) {
     await sideBySide(moving, async ({ snapshot, tree }) => {
-      const result = await putLink(job, snapshot, tree);
+      const result = usesLayerImages(node) ? "present" : await putLink(job, snapshot, tree);
       if (typeof result === "object") occupied.set(snapshot.name, result);
     });
     atStep("sync links");
@@ -68,13 +70,29 @@ export function passesTo({ open, state }: Pick<InjectJob, "open" | "state">, own
   return line === open.source.line && Number(sequence) < open.source.sequence;
 }
 
-/** The folder of this disk for each chainID: merged trees for the tops, layers below. */
-export function treesByName({ open }: Pick<InjectJob, "open">): Map<string, string> {
-  const trees = new Map<string, string>();
-  for (const image of open.disk.index.images) {
-    for (const { chainID, tree } of image.layers.slice(0, -1)) if (!trees.has(chainID)) trees.set(chainID, tree);
-    const top = topChainID(image);
-    if (top !== undefined && image.tree !== null) trees.set(top, image.tree);
+/**
+ * The folder of this disk for a snapshot of ours; `undefined` when it has none. One name can stand for a merged tree on the empty snapshot
+ * and, where another image has more layers above, for a layer on its parents: the two are not the same folder.
+ */
+function treesFor({ open, node }: InjectJob): (snapshot: OwnedSnapshot) => string | undefined {
+  if (usesLayerImages(node)) {
+    const all = open.disk.index.images.flatMap((image) => image.layers);
+    const trees = new Map<string, string>(
+      all.map(({ chainID, diffID }) => [chainID, `erofs/${layerImagePath(diffID)}`]),
+    );
+    return ({ name, tree }) => (tree === "" ? undefined : trees.get(name));
   }
-  return trees;
+  const merged = new Map<string, string>();
+  const layers = new Map<string, string>();
+  for (const image of open.disk.index.images) {
+    for (const { name, tree } of chainSnapshots(image.layers)) layers.set(name, tree);
+    const last = image.layers.at(-1);
+    if (last !== undefined && !layers.has(last.chainID)) layers.set(last.chainID, last.tree);
+    const top = topChainID(image);
+    if (top !== undefined && image.tree !== null) merged.set(top, image.tree);
+  }
+  return ({ name, role, parent }) => {
+    if (role === "layer") return layers.get(name);
+    return role === "image" && parent === emptyName ? merged.get(name) : undefined;
+  };
 }
