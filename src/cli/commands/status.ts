@@ -67,7 +67,7 @@ function describeDisk({ id, line, sequence, source, isMounted, images, heldBy, c
     ["held by", heldBy.length === 0 ? "nobody" : describeUsers(heldBy)],
   ];
   const rows = images.flatMap(({ names, digest, chain, conditions: of }) =>
-    names.map((name) => [
+    shownNames(names).map((name) => [
       shortImage(name),
       shortDigest(digest),
       chain,
@@ -77,4 +77,10 @@ function describeDisk({ id, line, sequence, source, isMounted, images, heldBy, c
   const table = rows.length === 0 ? "" : renderTable([["IMAGE", "DIGEST", "CHAIN", "STATE"], ...rows]);
   const notes = [...conditions, ...images.flatMap((image) => image.conditions)];
   return `${renderTable(facts)}${table}${describeConditions(notes)}`;
+}
+
+/** Tags; the digest has a column of its own. */
+function shownNames(names: readonly string[]): readonly string[] {
+  const tags = names.filter((name) => !name.includes("@"));
+  return tags.length > 0 ? tags : names;
 }
