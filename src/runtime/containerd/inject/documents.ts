@@ -1,32 +1,76 @@
 import type { IndexImage } from "../../../disk/reader/disk-index.ts";
+import { isRuntimeError } from "../../runtime-error.ts";
+import type { NewBlob, WriteResult } from "../client/content-writer.ts";
 import type { Labels } from "../client/label.ts";
 import { label } from "../ownership.ts";
 import { chainEnds } from "./chain-snapshots.ts";
 import { type ImageDocument, imageDocuments } from "./disk-documents.ts";
+import { isPlaced, placeDocuments } from "./document-files.ts";
 import type { InjectJob } from "./job.ts";
 import { topChainID } from "./plan.ts";
+import { sideBySide } from "./side-by-side.ts";
 
 /**
- * Writes index, manifest and config of an image as real files, so that the image is known when the disk is away; their labels keep from
+ * Writes index, manifest and config of images as real files, so that the images are known when the disk is away; their labels keep from
  * garbage collection what they refer to (containerd, `docs/garbage-collection.md`). Blobs that are there already get the references that
  * they lack, and stay whose they were.
  */
-export async function writeDocuments(job: InjectJob, image: IndexImage): Promise<void> {
+export async function writeDocuments(job: InjectJob, images: readonly IndexImage[]): Promise<void> {
+  const read: { readonly image: IndexImage; readonly documents: readonly ImageDocument[] }[] = [];
+  await sideBySide(images, async (image) => {
+    read.push({ image, documents: await imageDocuments(job.open.disk, image) });
+  });
+  const placed = await placeDocuments(
+    job,
+    read.flatMap(({ documents }) => documents),
+  );
+  await sideBySide(read, async ({ image, documents }) => {
+    // What refers comes after what it refers to.
+    for (const document of documents) await writeDocument(job, image, document, placed.has(document.digest));
+  });
+}
+
+async function writeDocument(
+  job: InjectJob,
+  image: IndexImage,
+  document: ImageDocument,
+  isFileThere: boolean,
+): Promise<void> {
   const { leased, meter, open } = job;
-  for (const document of await imageDocuments(open.disk, image)) {
-    const references = referencesOf(job, image, document);
-    job.atStep("document");
-    meter.count("write");
-    const labels = { ...references, [label.disk]: open.disk.id };
-    const blob = { digest: document.digest, sizeBytes: document.bytes.length, labels };
-    if ((await leased.contentWriter.write(blob, document.bytes)) === "written") continue;
-    const known = await leased.content.info(document.digest);
-    const missing = Object.entries(references).filter(([key]) => known.labels[key] === undefined);
-    if (missing.length === 0) continue;
-    job.atStep("document labels");
-    meter.count("label");
-    await leased.contentManager.updateLabels(document.digest, Object.fromEntries(missing));
+  const references = referencesOf(job, image, document);
+  const labels = { ...references, [label.disk]: open.disk.id };
+  const blob = { digest: document.digest, sizeBytes: document.bytes.length, labels };
+  if ((await record(job, blob, document, isFileThere)) === "written") return;
+  const known = await leased.content.info(document.digest);
+  const missing = Object.entries(references).filter(([key]) => known.labels[key] === undefined);
+  if (missing.length === 0) return;
+  job.atStep("document labels");
+  meter.count("label");
+  await leased.contentManager.updateLabels(document.digest, Object.fromEntries(missing));
+}
+
+/** Claims the file of a document, or has containerd write it. */
+async function record(
+  job: InjectJob,
+  blob: NewBlob,
+  { digest, bytes }: ImageDocument,
+  isFileThere: boolean,
+): Promise<WriteResult> {
+  const { leased, meter } = job;
+  job.atStep("document");
+  if (isFileThere) {
+    meter.count("claim");
+    try {
+      const result = await leased.contentWriter.claim(blob);
+      if (result === "present" || (await isPlaced(job, digest))) return result;
+      // Collected before it was claimed: the record is ours, its file is gone.
+      await leased.contentManager.delete(digest);
+    } catch (error) {
+      if (!isRuntimeError(error, "failed-precondition", "unavailable", "not-found")) throw error;
+    }
   }
+  meter.count("write");
+  return leased.contentWriter.write(blob, bytes);
 }
 
 function referencesOf(job: InjectJob, image: IndexImage, { kind, child }: ImageDocument): Labels {

@@ -125,7 +125,10 @@ async function injectBatch(job: InjectJob, plans: readonly ImagePlan[]): Promise
           unfinished.map(({ image }) => image),
         )
       : makeLinkedSnapshots(job, [...tops.values()]),
-    sideBySide(unfinished, ({ image }) => writeDocuments(job, image)),
+    writeDocuments(
+      job,
+      unfinished.map(({ image }) => image),
+    ),
   ]);
   await sideBySide(unfinished, (plan) => writeRecords(job, plan));
 }
