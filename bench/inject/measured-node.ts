@@ -1,0 +1,88 @@
+import { readFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { openContainerd } from "../../src/runtime/containerd/client/containerd-client.ts";
+import { diskMountPoint } from "../../src/runtime/containerd/ownership.ts";
+import { readDiskSource } from "../../src/runtime/host/disk-source.ts";
+import type { ContainerdDaemon } from "../../test/support/runtimes/containerd-daemon.ts";
+import type { ContainerdRuntime } from "../../test/support/runtimes/fleet.ts";
+import type { Scope } from "../../test/support/temporary.ts";
+import { run } from "../suite/command.ts";
+
+export const namespace = "k8s.io";
+
+/** What containerd said while something was done to it: milliseconds after the program was executed. */
+export type Timeline = {
+  /** A tag of the set was there. */
+  readonly firstMs: number;
+  /** The last tag of the set was there. */
+  readonly usableMs: number;
+  /** The last snapshot was committed. */
+  readonly chainsMs: number;
+  /** The program had ended. */
+  readonly endMs: number;
+  /** Bytes that containerd wrote to the disk. */
+  readonly writtenBytes: number;
+  readonly stdout: string;
+};
+
+/** A fresh containerd; the disk that is injected into it is released when the scope ends. */
+export async function startNode(scope: Scope, runtime: ContainerdRuntime, disk: string): Promise<ContainerdDaemon> {
+  const mountPoint = diskMountPoint((await readDiskSource(disk)).id);
+  scope.defer(async () => {
+    await run("umount", ["-l", mountPoint]).catch(() => {});
+    await rm(mountPoint, { recursive: true, force: true }).catch(() => {});
+  });
+  return runtime.start(scope);
+}
+
+/** Runs a program and takes the times from the events of containerd, outside of the program. `tags` are the names that count. */
+export async function observe(
+  daemon: ContainerdDaemon,
+  tags: readonly string[],
+  program: readonly [string, ...string[]],
+): Promise<Timeline> {
+  using client = openContainerd(daemon.address);
+  const stop = new AbortController();
+  const wanted = new Set(tags);
+  const created: number[] = [];
+  const committed: number[] = [];
+  const watching = (async () => {
+    const filters = ['topic~="/images/"', 'topic=="/snapshot/commit"'];
+    for await (const { topic, subject, time } of client.events.subscribe(filters, { signal: stop.signal })) {
+      const at = time?.getTime() ?? Date.now();
+      if (topic === "/snapshot/commit") committed.push(at);
+      else if (topic === "/images/create" && wanted.has(subject ?? "")) created.push(at);
+    }
+  })().catch((error: unknown) => {
+    if (!stop.signal.aborted) throw error;
+  });
+  await sleep(200);
+  const before = writtenBytes(daemon.pid);
+  const [command, ...args] = program;
+  const started = Date.now();
+  const stdout = await run(command, args).catch((error: unknown) => {
+    stop.abort();
+    throw error;
+  });
+  const endMs = Date.now() - started;
+  await sleep(200);
+  const written = writtenBytes(daemon.pid) - before;
+  stop.abort();
+  await watching;
+  if (created.length !== wanted.size)
+    throw new Error(`${command}: ${created.length} of ${wanted.size} images appeared`);
+  return {
+    firstMs: Math.min(...created) - started,
+    usableMs: Math.max(...created) - started,
+    chainsMs: Math.max(...committed, ...created) - started,
+    endMs,
+    writtenBytes: written,
+    stdout,
+  };
+}
+
+/** Bytes that a process caused to be written to storage (proc(5), `io`). */
+function writtenBytes(pid: number | undefined): number {
+  return Number(/^write_bytes: (\d+)/m.exec(readFileSync(`/proc/${pid}/io`, "utf8"))?.[1]);
+}

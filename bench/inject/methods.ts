@@ -1,0 +1,95 @@
+import { join } from "node:path";
+import type { InjectReport } from "../../src/runtime/runtime.ts";
+import { pushToRegistry } from "../../test/support/image-maker.ts";
+import { mountErofs } from "../../test/support/mount.ts";
+import type { TestRegistry } from "../../test/support/registry.ts";
+import type { ContainerdRuntime } from "../../test/support/runtimes/fleet.ts";
+import { run } from "../suite/command.ts";
+import { writeGoPlan } from "./go-client.ts";
+import type { InjectSet } from "./image-set.ts";
+import { namespace, observe, startNode, type Timeline } from "./measured-node.ts";
+
+export type InjectRun = Timeline & {
+  readonly report: InjectReport;
+  /** Bytes of the disk that the block device below its mount was asked for. */
+  readonly readBytes: number;
+};
+
+export type SlowRun = { readonly seconds: number };
+
+/** `nodewarm inject` into a fresh containerd. A container of the last image must start afterwards. */
+export async function runInject(runtime: ContainerdRuntime, program: string, set: InjectSet): Promise<InjectRun> {
+  await using scope = new AsyncDisposableStack();
+  const daemon = await startNode(scope, runtime, set.disk);
+  const tags = set.named.map(({ name }) => name);
+  const args = ["inject", set.disk, "--runtime", "containerd", "--address", daemon.address, "--json"];
+  const timeline = await observe(daemon, tags, [program, ...args]);
+  const { runtimes }: { runtimes: { disks: InjectReport[] }[] } = JSON.parse(timeline.stdout);
+  const report = runtimes[0]?.disks[0];
+  if (report === undefined) throw new Error(`nodewarm inject reports no disk: ${timeline.stdout}`);
+  const readBytes = await loopReadBytes(set.disk);
+  await daemon.run({ image: tags.at(-1) ?? "", namespace });
+  return { ...timeline, report, readBytes };
+}
+
+/** The same calls by the Go client, into a fresh containerd. */
+export async function runGoClient(
+  runtime: ContainerdRuntime,
+  program: string,
+  set: InjectSet,
+  work: string,
+): Promise<Timeline> {
+  await using scope = new AsyncDisposableStack();
+  const daemon = await startNode(scope, runtime, set.disk);
+  const mountPoint = await mountErofs(scope, set.disk);
+  const plan = join(work, "plan.json");
+  await writeGoPlan(plan, { disk: set.disk, mountPoint, address: daemon.address, namespace });
+  const tags = set.named.map(({ name }) => name);
+  return observe(daemon, tags, [program, plan]);
+}
+
+/** `ctr image pull` of all images, one after the other, into a fresh containerd. */
+export async function runPull(runtime: ContainerdRuntime, registry: TestRegistry, set: InjectSet): Promise<SlowRun> {
+  await using scope = new AsyncDisposableStack();
+  const daemon = await startNode(scope, runtime, set.disk);
+  const started = performance.now();
+  for (const { name } of set.named) {
+    await daemon.ctr("-n", namespace, "image", "pull", "--plain-http", registryName(registry, name));
+  }
+  await run("sync", ["-f", daemon.root]);
+  return { seconds: (performance.now() - started) / 1000 };
+}
+
+/** `ctr image import` of an archive with all images into a fresh containerd. */
+export async function runImport(runtime: ContainerdRuntime, set: InjectSet): Promise<SlowRun> {
+  await using scope = new AsyncDisposableStack();
+  const daemon = await startNode(scope, runtime, set.disk);
+  const started = performance.now();
+  await daemon.ctr("-n", namespace, "image", "import", set.archive);
+  await run("sync", ["-f", daemon.root]);
+  return { seconds: (performance.now() - started) / 1000 };
+}
+
+/** Pushes what the registry lacks. */
+export async function pushSet(registry: TestRegistry, set: InjectSet): Promise<void> {
+  for (const { name, manifest } of set.named) {
+    const [repository = "", tag] = registryName(registry, name)
+      .slice(registry.directHost.length + 1)
+      .split(":");
+    await pushToRegistry(set.layout, manifest, { origin: `http://${registry.directHost}`, repository, tag });
+  }
+}
+
+export function registryName(registry: TestRegistry, name: string): string {
+  return `${registry.directHost}/${name.slice(name.indexOf("/") + 1)}`;
+}
+
+/** What the loop device over a file has read since it was made (kernel `Documentation/block/stat.rst`, third field, in 512 bytes). */
+async function loopReadBytes(disk: string): Promise<number> {
+  const [device] = (await run("losetup", ["--noheadings", "--output", "NAME", "--associated", disk]))
+    .trim()
+    .split("\n");
+  if (device === undefined || device === "") return Number.NaN;
+  const text = await run("cat", [`/sys/block/${device.trim().replace("/dev/", "")}/stat`]);
+  return Number(text.trim().split(/\s+/)[2]) * 512;
+}

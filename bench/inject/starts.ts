@@ -1,0 +1,49 @@
+import type { TestRegistry } from "../../test/support/registry.ts";
+import type { ContainerdRuntime } from "../../test/support/runtimes/fleet.ts";
+import { dropPageCache } from "../measure/measured-run.ts";
+import { run } from "../suite/command.ts";
+import type { InjectSet } from "./image-set.ts";
+import { namespace, startNode } from "./measured-node.ts";
+import { registryName } from "./methods.ts";
+
+/** Milliseconds of single container starts, each with a cold page cache. */
+export type Starts = {
+  readonly injected: { readonly echo: readonly number[]; readonly read: readonly number[] };
+  readonly pulled: { readonly echo: readonly number[]; readonly read: readonly number[] };
+};
+
+/** The first file of each layer: a tenth of the image. */
+const readTenth = ["/bin/sh", "-c", "cat /data/*/0 | wc -c"];
+
+/** Starts containers of the same image, injected and pulled in turn, in one containerd each. */
+export async function measureStarts(
+  runtime: ContainerdRuntime,
+  program: string,
+  registry: TestRegistry,
+  set: InjectSet,
+  rounds: number,
+): Promise<Starts> {
+  await using scope = new AsyncDisposableStack();
+  const injected = await startNode(scope, runtime, set.disk);
+  await run(program, ["inject", set.disk, "--runtime", "containerd", "--address", injected.address]);
+  const pulled = await runtime.start(scope);
+  const name = set.named[0]?.name ?? "";
+  const remote = registryName(registry, name);
+  await pulled.ctr("-n", namespace, "image", "pull", "--plain-http", remote);
+  const start = async (daemon: typeof injected, image: string, command?: readonly string[]) => {
+    await dropPageCache();
+    const started = performance.now();
+    await daemon.run({ image, namespace, ...(command && { command }) });
+    return performance.now() - started;
+  };
+  const result = { injected: { echo: [], read: [] }, pulled: { echo: [], read: [] } } as {
+    [Kind in keyof Starts]: { echo: number[]; read: number[] };
+  };
+  for (let round = 0; round < rounds; round++) {
+    result.injected.echo.push(await start(injected, name));
+    result.pulled.echo.push(await start(pulled, remote));
+    result.injected.read.push(await start(injected, name, readTenth));
+    result.pulled.read.push(await start(pulled, remote, readTenth));
+  }
+  return result;
+}
