@@ -1,5 +1,6 @@
 import type { Descriptor } from "../descriptor.ts";
 import { OciError } from "../oci-error.ts";
+import { recyclePiece } from "../piece-buffers.ts";
 import { Attempts, type RetryPolicy, TryAgain } from "./retry.ts";
 import { type HttpAnswer, shownUrl } from "./transport.ts";
 
@@ -43,6 +44,7 @@ export async function* transferBlob(transfer: BlobTransfer): AsyncGenerator<Uint
         if (offset + piece.length > descriptor.size) throw wrongSize(answer, descriptor, "more");
         offset += piece.length;
         if (piece.length > 0) yield piece;
+        else recyclePiece(chunk);
       }
       if (offset < descriptor.size) throw endedEarly(answer, offset, descriptor);
     } catch (error) {

@@ -6,6 +6,7 @@ import type { LayerTree } from "../../../layers/layer-tree.ts";
 import { fileType, noContent } from "../../../layers/layer-tree.ts";
 import type { Digest } from "../../../oci/descriptor.ts";
 import { OciError } from "../../../oci/oci-error.ts";
+import { recyclePiece } from "../../../oci/piece-buffers.ts";
 import { DiskError } from "../../disk-error.ts";
 import type { BlobPlan } from "../blob-plan.ts";
 import type { ContentStore } from "../contents/content-store.ts";
@@ -248,6 +249,7 @@ async function fetchOtherBlobs(
     for await (const bytes of storing(blob.image.openLayer(blob.index, { signal }), plan, file, blob)) {
       hash.update(bytes);
       sizeBytes += bytes.length;
+      recyclePiece(bytes);
     }
     totals.fetchedBytes += sizeBytes;
     const digest = `sha256:${hash.digest("hex")}`;
