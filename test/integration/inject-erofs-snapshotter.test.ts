@@ -3,9 +3,12 @@ import { readFile, readlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { ContainerdNode } from "../../src/runtime/containerd/containerd-node.ts";
-import { layerCacheConfiguration } from "../../src/runtime/containerd/inject/erofs-layers.ts";
+import { ejectDisks } from "../../src/runtime/containerd/eject/eject-disks.ts";
+import { layerCacheConfiguration } from "../../src/runtime/containerd/layer-cache.ts";
+import { mountAll } from "../../src/runtime/containerd/mount-all.ts";
 import { readOwnedState } from "../../src/runtime/containerd/owned-state.ts";
-import { diskMountPoint } from "../../src/runtime/containerd/ownership.ts";
+import { diskMountPoint, label } from "../../src/runtime/containerd/ownership.ts";
+import { readStatus } from "../../src/runtime/containerd/status/read-status.ts";
 import { run } from "../support/processes.ts";
 import { assertComplete, injectedOutputs, startListed } from "../support/runtimes/check-injected.ts";
 import type { ContainerdDaemon } from "../support/runtimes/containerd-daemon.ts";
@@ -98,14 +101,29 @@ describe("inject into containerd 2.4 with the EROFS snapshotter", {
     assert.deepEqual(await startListed(daemon, node), all);
   });
 
-  test("while the disk is away nothing starts; after another call all does", async () => {
+  test("while the disk is away nothing starts; after it is mounted again all does", async () => {
     const { owned } = await readOwnedState(node);
     const carrier = owned.get(`nodewarm/disk/${disk.id}`);
     for (const path of [`${node.snapshotsFolder}/${carrier?.number}/fs`, diskMountPoint(disk.id)])
       await run("umount", ["-l", path]);
     await assert.rejects(daemon.run({ image: appName, namespace: "k8s.io" }));
-    await assertComplete(node, await injectPath(node, disk.path));
+    const report = await mountAll({ snapshotsFolders: [node.snapshotsFolder] });
+    assert.deepEqual(report.conditions, []);
+    assert.deepEqual(
+      report.disks.map(({ id, result }) => [id, result]),
+      [[disk.id, "mounted"]],
+    );
     assert.deepEqual(await startListed(daemon, node), all);
+  });
+
+  test("status finds nothing wrong", async () => {
+    const [status] = await readStatus(node, new AbortController().signal);
+    assert.deepEqual(status?.conditions, []);
+    assert.deepEqual(
+      status?.images.flatMap(({ conditions }) => conditions),
+      [],
+    );
+    assert.equal(status?.images.length, 3);
   });
 
   test("the layers of the next disk of the line are taken from there", async () => {
@@ -122,5 +140,13 @@ describe("inject into containerd 2.4 with the EROFS snapshotter", {
     assert.deepEqual(await startListed(daemon, node), all);
     await assertComplete(node, await injectPath(node, disk.path));
     assert.equal((await readOwnedState(node)).owned.get(snapshots[0]?.name ?? "")?.disk, next.id);
+  });
+
+  test("after an ejection nothing of the disks is left in containerd", async () => {
+    await ejectDisks(node, { wait: false, materialize: false, signal: AbortSignal.timeout(20_000) });
+    assert.deepEqual(await startListed(daemon, node), []);
+    const { owned, images: records } = await readOwnedState(node);
+    assert.deepEqual([...owned.keys()], []);
+    assert.ok([...records.values()].every(({ labels }) => labels[label.disk] === undefined));
   });
 });

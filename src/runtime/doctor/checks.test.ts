@@ -14,6 +14,7 @@ function configuration(table: Readonly<Record<string, unknown>>): Configuration 
   return { path: "/etc/c.toml", problems: [], value: (...keys) => table[keys.join("/")] };
 }
 const nothing = configuration({});
+const snapshotsFolder = "/root/erofs/snapshots";
 
 function assertFinding(finding: Finding, result: Finding["result"], text: RegExp): void {
   assert.equal(finding.result, result, finding.message);
@@ -55,18 +56,26 @@ describe("doctor", () => {
   });
 
   it("refuses snapshotters that disks are not for", () => {
-    assertFinding(checkSnapshotter({ snapshotter: "overlayfs", version: "1.6.20" }, nothing), "ok", /overlayfs/);
     assertFinding(
-      checkSnapshotter({ snapshotter: "native", version: "2.4.2" }, nothing),
+      checkSnapshotter({ snapshotter: "overlayfs", version: "1.6.20", snapshotsFolder }, nothing),
+      "ok",
+      /overlayfs/,
+    );
+    assertFinding(
+      checkSnapshotter({ snapshotter: "native", version: "2.4.2", snapshotsFolder }, nothing),
       "failure",
       /"native".*\n.*overlayfs/,
     );
-    assertFinding(checkSnapshotter({ snapshotter: "erofs", version: "2.3.4" }, nothing), "failure", /2\.4 or later/);
+    assertFinding(
+      checkSnapshotter({ snapshotter: "erofs", version: "2.3.4", snapshotsFolder }, nothing),
+      "failure",
+      /2\.4 or later/,
+    );
   });
 
   it("prints the lines that the EROFS snapshotter lacks", () => {
-    const erofs = { snapshotter: "erofs", version: "2.4.2" };
-    const caches = { "plugins/io.containerd.snapshotter.v1.erofs/layer_content_caches": ["/run/a/erofs"] };
+    const erofs = { snapshotter: "erofs", version: "2.4.2", snapshotsFolder };
+    const caches = { "plugins/io.containerd.snapshotter.v1.erofs/layer_content_caches": ["/root/erofs/nodewarm"] };
     const unpack = { "plugins/io.containerd.transfer.v1.local/unpack_config": [{ snapshotter: "erofs" }] };
     const all = checkSnapshotter(erofs, nothing);
     assertFinding(
@@ -81,7 +90,7 @@ describe("doctor", () => {
     const half = checkSnapshotter(erofs, configuration(caches));
     assertFinding(half, "failure", /unpack_config/);
     assert.doesNotMatch(half.wayOut ?? "", /layer_content_caches/);
-    assertFinding(checkSnapshotter(erofs, configuration({ ...caches, ...unpack })), "ok", /\/run\/a\/erofs/);
+    assertFinding(checkSnapshotter(erofs, configuration({ ...caches, ...unpack })), "ok", /\/root\/erofs\/nodewarm/);
   });
 
   it("names runtime handlers on other snapshotters, and what isolation costs", () => {

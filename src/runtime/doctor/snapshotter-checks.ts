@@ -1,6 +1,6 @@
 import type { Configuration } from "../containerd/configuration.ts";
 import type { ContainerdNode } from "../containerd/containerd-node.ts";
-import { diskMountPoint } from "../containerd/ownership.ts";
+import { layerCacheFolder } from "../containerd/layer-cache.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
 import { isFrom, parseVersion } from "./version-checks.ts";
 
@@ -8,7 +8,7 @@ const erofsTable = "io.containerd.snapshotter.v1.erofs";
 
 /** The snapshotter that containers are made with unless a runtime handler says otherwise. */
 export function checkSnapshotter(
-  { snapshotter, version }: Pick<ContainerdNode, "snapshotter" | "version">,
+  { snapshotter, version, snapshotsFolder }: Pick<ContainerdNode, "snapshotter" | "version" | "snapshotsFolder">,
   configuration: Configuration,
 ): Finding {
   const name = "snapshotter";
@@ -29,21 +29,24 @@ export function checkSnapshotter(
   const caches = configuration.value("plugins", erofsTable, "layer_content_caches");
   const unpackers = configuration.value("plugins", "io.containerd.transfer.v1.local", "unpack_config");
   const unpacks = Array.isArray(unpackers) && unpackers.some((each) => Object(each).snapshotter === "erofs");
-  const hasCaches = Array.isArray(caches) && caches.length > 0;
-  if (hasCaches && unpacks) return ok(name, `erofs; it takes layers from ${caches.join(", ")}`);
-  const lines = [...(hasCaches ? [] : cacheLines()), ...(unpacks ? [] : unpackLines())];
-  const missing = hasCaches ? "the transfer service does not unpack for it" : "it looks for layers in no disk";
+  const folder = layerCacheFolder({ snapshotsFolder });
+  const hasCaches = Array.isArray(caches) && caches.includes(folder);
+  if (hasCaches && unpacks) return ok(name, `erofs; it takes layers from ${folder}`);
+  const lines = [...(hasCaches ? [] : cacheLines(folder)), ...(unpacks ? [] : unpackLines())];
+  const missing = hasCaches
+    ? "the transfer service does not unpack for it"
+    : "it looks for no layers where injected disks have them";
   return failure(
     name,
     `erofs, and ${missing} (${configuration.path})`,
-    `add to ${configuration.path}, with the ids of disks that were built with --erofs-cache, and restart containerd:\n${lines.join("\n")}`,
+    `add to ${configuration.path}, restart containerd, and inject disks that were built with --erofs-cache:\n${lines.join("\n")}`,
   );
 }
 
-function cacheLines(): string[] {
+function cacheLines(folder: string): string[] {
   return [
     `[plugins."${erofsTable}"]`,
-    `layer_content_caches = ["${diskMountPoint("ID")}/erofs"]`,
+    `layer_content_caches = [${JSON.stringify(folder)}]`,
     '[plugins."io.containerd.service.v1.diff-service"]',
     'default = ["erofs", "walking"]',
   ];

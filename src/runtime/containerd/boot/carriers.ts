@@ -5,6 +5,7 @@ import { naturalNumber, object, optional, readShape, string, stringThat } from "
 import { causeText, printable } from "../../../oci/oci-error.ts";
 import { errorCode } from "../../host/system-calls.ts";
 import type { Condition } from "../../runtime.ts";
+import { layerCacheFolder } from "../layer-cache.ts";
 import { type CarrierFile, carrierFileName } from "../ownership.ts";
 
 /** A snapshot that links of ours lead through. */
@@ -40,6 +41,9 @@ const carrierFile = object({
   identity: optional(string),
 });
 
+/** Where the links of the layer cache lead, which serves the EROFS snapshotter. */
+const layerImagePattern = /^\.\.\/\.\.\/\.\.\/snapshots\/(\d{1,20})\/fs\/erofs\/sha256\//;
+
 /**
  * The carriers of a snapshotter, with neither it nor any state at hand: those that at least one snapshot leads through by a link of
  * ours. The links decide, not the files: what containers write, and what images hold, lies in `fs` folders too, so a file named like
@@ -56,6 +60,10 @@ export async function findCarriers(snapshotsFolder: string): Promise<FoundCarrie
   for (const number of numbers) {
     const target = linkOf(join(snapshotsFolder, number, "fs"));
     const carrier = target === undefined ? undefined : linkPattern.exec(target)?.[1];
+    if (carrier !== undefined) found.add(carrier);
+  }
+  for (const target of await layerImageLinks(snapshotsFolder)) {
+    const carrier = layerImagePattern.exec(target)?.[1];
     if (carrier !== undefined) found.add(carrier);
   }
   const carriers: Carrier[] = [];
@@ -75,6 +83,12 @@ export async function findCarriers(snapshotsFolder: string): Promise<FoundCarrie
     }
   }
   return { carriers, conditions };
+}
+
+async function layerImageLinks(snapshotsFolder: string): Promise<string[]> {
+  const folder = join(layerCacheFolder({ snapshotsFolder }), "sha256");
+  const names = await readdir(folder, { recursive: true }).catch(() => []);
+  return names.flatMap((name) => linkOf(join(folder, name)) ?? []);
 }
 
 /** Waits for the disk instead of going through the thread pool: of thousands of snapshots each costs a few microseconds this way. */

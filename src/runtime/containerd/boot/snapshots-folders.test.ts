@@ -6,6 +6,7 @@ import { temporaryDirectory } from "../../../../test/support/temporary.ts";
 import { defaultSnapshotsFolders } from "./snapshots-folders.ts";
 
 const overlay = "io.containerd.snapshotter.v1.overlayfs";
+const erofs = "io.containerd.snapshotter.v1.erofs";
 
 test("the folders of the usual distributions are known, and those that configurations name", async () => {
   await using scope = new AsyncDisposableStack();
@@ -26,8 +27,8 @@ test("the folders of the usual distributions are known, and those that configura
   assert.deepEqual(
     new Set(all).difference(new Set(usual)),
     new Set([
-      `/data/ctd/${overlay}/snapshots`,
-      `/data/docker/containerd/daemon/${overlay}/snapshots`,
+      ...[overlay, erofs].map((name) => `/data/ctd/${name}/snapshots`),
+      ...[overlay, erofs].map((name) => `/data/docker/containerd/daemon/${name}/snapshots`),
       "/fast/overlay/snapshots",
     ]),
   );

@@ -15,7 +15,7 @@ const usualRoots = [
 const dockerRoot = "/var/lib/docker";
 const rootInDocker = "containerd/daemon";
 
-const snapshotter = "io.containerd.snapshotter.v1.overlayfs";
+const snapshotters = ["overlayfs", "erofs"].map((name) => `io.containerd.snapshotter.v1.${name}`);
 
 export type ConfigurationFiles = {
   /** Default: `/etc/containerd/config.toml`. */
@@ -25,7 +25,7 @@ export type ConfigurationFiles = {
 };
 
 /**
- * Folders in which the overlay snapshotter of a containerd may keep its snapshots, whether they exist or not: those of the usual
+ * Folders in which the overlay and the EROFS snapshotter of a containerd may keep their snapshots, whether they exist or not: those of the usual
  * distributions, and those that the configuration of containerd (`root`, `root_path` of the snapshotter) and of Docker (`data-root`)
  * name. A configuration that cannot be read names none.
  */
@@ -39,8 +39,12 @@ export async function defaultSnapshotsFolders(files: ConfigurationFiles = {}): P
     ...absolute(containerd.root),
     ...[dockerRoot, ...absolute(docker["data-root"])].map((root) => join(root, rootInDocker)),
   ];
-  const ownRoots = absolute(at(at(containerd, "plugins"), snapshotter).root_path);
-  const folders = [...roots.map((root) => join(root, snapshotter)), ...ownRoots].map((root) => join(root, "snapshots"));
+  const folders = snapshotters
+    .flatMap((snapshotter) => [
+      ...roots.map((root) => join(root, snapshotter)),
+      ...absolute(at(at(containerd, "plugins"), snapshotter).root_path),
+    ])
+    .map((root) => join(root, "snapshots"));
   return [...new Set(folders)];
 }
 

@@ -2,43 +2,17 @@ import { randomUUID } from "node:crypto";
 import { mkdir, readlink, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { IndexImage, IndexLayer } from "../../../disk/reader/disk-index.ts";
-import { type Digest, digestHex } from "../../../oci/descriptor.ts";
 import { swapInLink } from "../../host/link-swap.ts";
 import { syncFilesystem } from "../../host/sync-filesystem.ts";
 import { isRuntimeError, RuntimeError } from "../../runtime-error.ts";
 import type { Mount } from "../client/snapshots.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
+import { layerCacheConfiguration, layerCacheFolder, layerImagePath, layerImageTarget } from "../layer-cache.ts";
 import { keyPrefix, label, snapshotRefLabel } from "../ownership.ts";
 import type { InjectJob } from "./job.ts";
 import { topChainID } from "./plan.ts";
 import { passesTo } from "./relink.ts";
 import { sideBySide } from "./side-by-side.ts";
-
-/**
- * containerd's own EROFS snapshotter takes layers from folders that its configuration names (`layer_content_caches`, since 2.4;
- * `plugins/snapshots/erofs/erofs.go`, lookupCache): it notes the path of the layer's image and mounts that. So the folder must be known
- * before any disk is, serve several disks, and outlive a reboot as the snapshots do. It is one of ours beside the snapshots, with a link for
- * each layer that leads through the carrier of a disk: it dangles, and mounts fail, while that disk is away.
- */
-export function layerCacheFolder({ snapshotsFolder }: Pick<ContainerdNode, "snapshotsFolder">): string {
-  return `${dirname(snapshotsFolder)}/nodewarm`;
-}
-
-/** What containerd's configuration must say. */
-export function layerCacheConfiguration(node: Pick<ContainerdNode, "snapshotsFolder">): string {
-  return `[plugins."io.containerd.snapshotter.v1.erofs"]\n  layer_content_caches = [${JSON.stringify(layerCacheFolder(node))}]\n`;
-}
-
-/** Path of a layer's image, on a disk and in a cache. */
-export function layerImagePath(diffID: Digest): string {
-  const hex = digestHex(diffID);
-  return `sha256/${hex.slice(0, 2)}/${hex}.erofs`;
-}
-
-/** Whether a snapshot of ours is a layer image; its folder is that of no link. */
-export function usesLayerImages({ snapshotter }: Pick<ContainerdNode, "snapshotter">): boolean {
-  return snapshotter === "erofs";
-}
 
 /** Puts the links of all layers of the disk into the cache folder, durably. A link to another disk stays while that is there. */
 export async function linkLayerImages(job: InjectJob): Promise<void> {
@@ -54,7 +28,7 @@ export async function linkLayerImages(job: InjectJob): Promise<void> {
   let put = 0;
   await sideBySide([...layers.values()], async (path) => {
     const link = `${cache}/${path}`;
-    const target = `../../../snapshots/${job.carrier.number}/fs/erofs/${path}`;
+    const target = layerImageTarget(job.carrier, `erofs/${path}`);
     const before = await readlink(link).catch(() => undefined);
     if (before === target) return;
     const owner = disks.get(/^(?:\.\.\/){3}snapshots\/(\d+)\//.exec(before ?? "")?.[1] ?? "");

@@ -1,9 +1,9 @@
 import { syncFilesystem } from "../../host/sync-filesystem.ts";
 import type { Condition } from "../../runtime.ts";
+import { layerImagePath, usesLayerImages } from "../layer-cache.ts";
 import { carrierOf, type OwnedSnapshot } from "../owned-state.ts";
 import { emptyName, label } from "../ownership.ts";
 import { chainSnapshots } from "./chain-snapshots.ts";
-import { layerImagePath, usesLayerImages } from "./erofs-layers.ts";
 import type { InjectJob } from "./job.ts";
 import { topChainID } from "./plan.ts";
 import { putLink } from "./repair-links.ts";

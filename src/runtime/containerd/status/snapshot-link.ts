@@ -2,6 +2,7 @@ import { lstat, readlink, stat } from "node:fs/promises";
 import { errorCode } from "../../host/system-calls.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import { copyName } from "../eject/places.ts";
+import { layerImageLink, layerImageTarget, usesLayerImages } from "../layer-cache.ts";
 import { fsPath, linkTarget, type OwnedSnapshot } from "../owned-state.ts";
 
 /**
@@ -17,12 +18,16 @@ export async function readLink(
   snapshot: OwnedSnapshot,
   carrier: OwnedSnapshot | undefined,
 ): Promise<LinkState> {
-  const path = node.local(fsPath(node, snapshot.number));
+  const isImage = usesLayerImages(node);
+  const file = isImage ? layerImageLink(node, snapshot.tree) : fsPath(node, snapshot.number);
+  const path = node.local(file);
   try {
     const stats = await lstat(path);
     if (!stats.isSymbolicLink()) return "folder";
     const target = await readlink(path);
-    const leadsToDisk = carrier !== undefined && target === linkTarget(carrier, snapshot.tree);
+    const expected =
+      carrier && (isImage ? layerImageTarget(carrier, snapshot.tree) : linkTarget(carrier, snapshot.tree));
+    const leadsToDisk = target === expected;
     if (!leadsToDisk && target !== copyName) return "elsewhere";
     if (!(await exists(path))) return "dangling";
     return leadsToDisk ? "disk" : "node";
