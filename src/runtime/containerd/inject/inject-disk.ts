@@ -6,13 +6,14 @@ import type { Condition, InjectedImage, InjectOptions, InjectReport, OpenDisk } 
 import { isRuntimeError, RuntimeError } from "../../runtime-error.ts";
 import type { NamespaceClient } from "../client/containerd-client.ts";
 import { type ContainerdNode, dockerNamespace } from "../containerd-node.ts";
+import { usesLayerImages } from "../layer-cache.ts";
 import { lockNode } from "../node-lock.ts";
 import { listSnapshots, type OwnedState, readOwnedState } from "../owned-state.ts";
 import { label } from "../ownership.ts";
 import { unfitSnapshotter } from "../snapshotter.ts";
 import { ensureCarrier, ensureEmpty } from "./carrier.ts";
 import { writeDocuments } from "./documents.ts";
-import { linkLayerImages, makeCachedSnapshots, refuseWithoutLayerImages, usesLayerImages } from "./erofs-layers.ts";
+import { linkLayerImages, makeCachedSnapshots, refuseWithoutLayerImages } from "./erofs-layers.ts";
 import type { AtStep, InjectJob } from "./job.ts";
 import { claimLayerBlobs } from "./layer-blobs.ts";
 import { makeLinkedSnapshots } from "./linked-snapshots.ts";
