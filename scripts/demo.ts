@@ -1,18 +1,19 @@
 import { stat, writeFile } from "node:fs/promises";
-import { join, relative } from "node:path";
+import { join, relative, resolve } from "node:path";
 import { formatBytes, formatSeconds } from "../src/cli/format.ts";
 import { pushToRegistry } from "../test/support/image-maker.ts";
 import { mountErofs } from "../test/support/mount.ts";
-import { findProgram, needsRoot } from "../test/support/privileges.ts";
+import { findProgram, needs, needsRoot } from "../test/support/privileges.ts";
 import { run } from "../test/support/processes.ts";
 import { startRegistry } from "../test/support/registry.ts";
 import { type Scope, temporaryDirectory } from "../test/support/temporary.ts";
 import { type DemoImages, demoImages } from "./demo/images.ts";
+import { compare, injectAll, privateContainerd, pullAll, runInjected } from "./demo/injection.ts";
 import { dim, heading, runHere, say, showCommand, table } from "./demo/screen.ts";
 
 /**
- * Shows `nodewarm build` with real parts: a registry on loopback with images of Debian packages, a disk built from it,
- * mounted by the kernel where that is allowed. Leaves nothing behind but its cache.
+ * Shows Nodewarm with real parts: a registry on loopback with images of Debian packages, a disk built from it, mounted by the kernel, and
+ * the same images pulled into one containerd and injected into another. Leaves nothing behind but its cache.
  */
 
 const nodewarm = join(import.meta.dirname, "../bin/nodewarm");
@@ -27,7 +28,8 @@ async function demo(scope: Scope, signal: AbortSignal): Promise<void> {
   heading("1. A registry with real images");
   const images = await demoImages((text) => say(dim(text)), signal);
   signal.throwIfAborted();
-  const wanted = await publish(scope, images);
+  const published = await publish(scope, images);
+  const { wanted } = published;
   describeImages(images);
 
   heading("2. One disk with all of them");
@@ -54,6 +56,42 @@ async function demo(scope: Scope, signal: AbortSignal): Promise<void> {
 
   heading("What it cost");
   await showCost(images, seconds, rebuild);
+
+  heading("7. The images on a node: pulled, and injected");
+  await showInjection(scope, images, published, signal);
+}
+
+async function showInjection(
+  scope: Scope,
+  images: DemoImages,
+  published: Published,
+  signal: AbortSignal,
+): Promise<void> {
+  const reason = needs("containerd", "ctr", "runc", "busybox");
+  if (reason !== false || published.registry === undefined) {
+    say(
+      `left out: containerd ${reason || "needs the registry"}. As root the demo pulls the images and injects the disk.`,
+    );
+    return;
+  }
+  const { host } = published.registry;
+  const seen = new Set<string>();
+  const wanted = images.images.map(({ name, image }) => {
+    const layers = image.layers.filter(({ diffID }) => !seen.has(diffID));
+    for (const { diffID } of layers) seen.add(diffID);
+    return { reference: `${host}/${name}`, bytes: sum(layers.map(({ descriptor }) => descriptor.size)) };
+  });
+  say(dim("making the program as it is released"));
+  const bundle = resolve("bundle");
+  await run(process.execPath, [join(import.meta.dirname, "bundle.ts"), "--out", bundle]);
+  signal.throwIfAborted();
+  const pulled = await pullAll(await privateContainerd(scope), wanted, signal);
+  await published.registry.stop();
+  console.log();
+  const node = await privateContainerd(scope);
+  const injected = await injectAll(scope, node, join(bundle, "nodewarm"), "demo.erofs", signal);
+  await runInjected(node, `${host}/demo/api:1`);
+  compare(pulled, injected);
 }
 
 async function command(args: readonly string[], signal: AbortSignal): Promise<number> {
@@ -63,14 +101,21 @@ async function command(args: readonly string[], signal: AbortSignal): Promise<nu
   return seconds;
 }
 
+/** The arguments of `build` that name the images, and the registry that has them. */
+type Published = {
+  readonly wanted: readonly string[];
+  readonly registry: { readonly host: string; stop(): Promise<void> } | undefined;
+};
+
 /**
  * Pushes the images to a registry of our own and lists them in `demo.yaml`; without the registry's program they are read
- * from their folder. Returns the arguments of `build` that name them.
+ * from their folder.
  */
-async function publish(scope: Scope, { layout, images }: DemoImages): Promise<readonly string[]> {
+async function publish(scope: Scope, { layout, images }: DemoImages): Promise<Published> {
   if (findProgram("docker-registry") === undefined) {
     say("left out: the registry (installing docker-registry takes root). The images are read from an OCI layout.\n");
-    return [...images.map(({ name }) => `oci:${layout}:${name}`), "--line", "demo"];
+    const wanted = [...images.map(({ name }) => `oci:${layout}:${name}`), "--line", "demo"];
+    return { wanted, registry: undefined };
   }
   const registry = await startRegistry();
   scope.defer(() => registry.stop());
@@ -83,7 +128,7 @@ async function publish(scope: Scope, { layout, images }: DemoImages): Promise<re
   const list = images.map(({ name }) => `  - ref: ${registry.directHost}/${name}\n`).join("");
   const head = "apiVersion: nodewarm.io/v1alpha1\nkind: ImageSet\nmetadata:\n  name: demo\nspec:\n  images:\n";
   await writeFile("demo.yaml", `${head}${list}`);
-  return ["-f", "demo.yaml"];
+  return { wanted: ["-f", "demo.yaml"], registry: { host: registry.directHost, stop: () => registry.stop() } };
 }
 
 function describeImages({ images }: DemoImages): void {

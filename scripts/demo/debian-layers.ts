@@ -21,6 +21,7 @@ export const packageLayers = {
   python: ["python3"],
   numpy: ["python3-numpy"],
   postgres: ["postgresql"],
+  compiler: ["gcc", "libc6-dev"],
 } as const;
 
 export type PackageLayer = keyof typeof packageLayers;
@@ -32,6 +33,7 @@ const below: Readonly<Record<PackageLayer, readonly PackageLayer[]>> = {
   python: ["base"],
   numpy: ["base", "python"],
   postgres: ["base"],
+  compiler: ["base"],
 };
 
 type Package = { readonly name: string; readonly file: string; readonly needs: readonly (readonly string[])[] };
@@ -45,7 +47,7 @@ export async function debianRelease(): Promise<string> {
 /** Downloads the packages of all layers (once; they stay in the cache) and unpacks each layer into a folder of `directory`. */
 export async function unpackLayers(directory: string): Promise<Readonly<Record<PackageLayer, string>>> {
   const release = await debianRelease();
-  const files = await downloadPackages(`demo-packages-${release}-1`, {
+  const files = await downloadPackages(`demo-packages-${release}-2`, {
     suite: release,
     packages: Object.values(packageLayers).flat(),
     withDependencies: true,

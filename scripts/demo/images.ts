@@ -26,7 +26,7 @@ print(json.dumps({"python": platform.python_version(), "says": "hello from a cac
 
 /** Real images of this machine's Debian packages, made once and kept in the cache. */
 export async function demoImages(say: (text: string) => void, signal: AbortSignal): Promise<DemoImages> {
-  const cache = join(await cacheDirectory(`demo-images-${await debianRelease()}-1`), "layout");
+  const cache = join(await cacheDirectory(`demo-images-${await debianRelease()}-2`), "layout");
   const list = join(cache, "demo.json");
   const known = await readFile(list, "utf8").catch(() => undefined);
   if (known !== undefined) return { layout: cache, images: JSON.parse(known) };
@@ -79,6 +79,7 @@ async function makeImages(
   const python = await layer("python", folders.python);
   const numpy = await layer("numpy", folders.numpy);
   const postgres = await layer("postgres", folders.postgres);
+  const compiler = await layer("compiler", folders.compiler);
   const app = await small("app", { "srv/app.py": appCode, "etc/app.json": '{"workers": 4}\n' });
   const site = await small("site", {
     "var/www/html/index.html": "<h1>Served from a cache disk</h1>\n",
@@ -93,6 +94,9 @@ async function makeImages(
   });
   const settings = await small("settings", { "etc/postgresql/extra.conf": "shared_buffers = 256MB\n" });
 
+  const worker = await small("worker", { "etc/app.json": '{"workers": 16}\n' });
+  const source = await small("source", { "src/main.c": "int main(void) { return 0; }\n" });
+
   const recipes: readonly (readonly [name: string, about: string, layers: readonly MadeLayer[], command: string[]])[] =
     [
       [
@@ -102,6 +106,8 @@ async function makeImages(
         ["nginx", "-g", "daemon off;"],
       ],
       ["demo/api:1", "python and an application", [base, python, app], ["python3", "/srv/app.py"]],
+      ["demo/worker:1", "the application with other settings", [base, python, app, worker], ["python3", "/srv/app.py"]],
+      ["demo/build:1", "a C compiler and a source", [base, compiler, source], ["gcc", "--version"]],
       [
         "demo/science:1",
         "python with numpy and the same application",
