@@ -1,6 +1,6 @@
 import { readdir } from "node:fs/promises";
 import { isAbsolute } from "node:path";
-import type { MountReport } from "../../runtime/containerd/mount-all.ts";
+import type { MountAllOptions, MountReport } from "../../runtime/containerd/mount-all.ts";
 import type { CommandIo } from "../command.ts";
 import { describeConditions } from "../inject/inject-report.ts";
 import { parseOptions } from "../options.ts";
@@ -16,6 +16,8 @@ runtime starts. What is mounted already stays as it is. A disk that is not there
       --snapshots DIR       a folder with the snapshots of containerd's overlayfs snapshotter, such as
                             /data/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots; may be repeated
                             (default: those of the usual distributions, and of the configuration files of containerd and Docker)
+      --data-root DIR       a data root of Docker with the overlay2 store; may be repeated (default: the one of its configuration file).
+                            With this or --snapshots, only the folders that are given count
       --wait SECONDS        how long to wait for devices that are not there yet (default: 10)
       --json                one JSON object on standard output
   -h, --help                this text
@@ -23,9 +25,10 @@ runtime starts. What is mounted already stays as it is. A disk that is not there
 Exit codes: 0 all disks are mounted (none may be injected), 1 one is not, 2 wrong usage.
 `;
 
-const options = {
+const words = {
   all: { type: "boolean" },
   snapshots: { type: "string", multiple: true },
+  "data-root": { type: "string", multiple: true },
   wait: { type: "string" },
   json: { type: "boolean" },
   help: { type: "boolean", short: "h" },
@@ -33,7 +36,7 @@ const options = {
 
 /** `nodewarm mount`. */
 export async function run(args: readonly string[], io: CommandIo): Promise<number> {
-  const { values, positionals } = parseOptions(args, options);
+  const { values, positionals } = parseOptions(args, words);
   if (values.help) {
     io.stdout.write(help);
     return 0;
@@ -42,20 +45,29 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
   if (!values.all) throw new UsageError("say --all: every disk that was injected is mounted again");
   const waitMs = values.wait === undefined ? undefined : seconds(values.wait) * 1000;
   const folders = values.snapshots ?? [];
-  const relative = folders.find((folder) => !isAbsolute(folder));
-  if (relative !== undefined) throw new UsageError(`--snapshots ${relative}: give an absolute path`);
+  const dataRoots = values["data-root"] ?? [];
+  const all = [...folders, ...dataRoots];
+  const relative = all.find((folder) => !isAbsolute(folder));
+  if (relative !== undefined) throw new UsageError(`${relative}: give an absolute path`);
   requireRoot("mount", "mounts disks");
   // Those that nobody named may be missing; a folder that is given may not.
-  for (const folder of folders) await readdir(folder);
-  const { mountAll } = await import("../../runtime/containerd/mount-all.ts");
-  const report = await mountAll({
-    ...(folders.length > 0 && { snapshotsFolders: folders }),
+  for (const folder of all) await readdir(folder);
+  const [{ mountAll }, { mountDockerDisks }] = await Promise.all([
+    import("../../runtime/containerd/mount-all.ts"),
+    import("../../runtime/docker/mount-disks.ts"),
+  ]);
+  const options: Pick<MountAllOptions, "waitMs" | "signal" | "onEvent"> = {
     ...(waitMs !== undefined && { waitMs }),
     signal: io.signal,
     onEvent: (event) => {
       if (event.type === "waiting") io.stderr.write(`waiting for disk ${event.id.slice(0, 12)}: ${event.message}\n`);
     },
-  });
+  };
+  const isGiven = all.length > 0;
+  const { disks, conditions } = await mountAll({ ...options, ...(isGiven && { snapshotsFolders: folders }) });
+  // After the others: a disk may be in both, and is mounted once.
+  const ofDocker = await mountDockerDisks({ ...options, ...(isGiven && { dataRoots }) });
+  const report: MountReport = { disks: [...disks, ...ofDocker], conditions };
   io.stdout.write(values.json ? `${JSON.stringify(report, undefined, 2)}\n` : describe(report));
   const isComplete = report.conditions.length === 0 && report.disks.every(({ result }) => result !== "missing");
   return isComplete ? 0 : 1;

@@ -2,7 +2,7 @@ import { readConfiguration } from "../containerd/configuration.ts";
 import { type ContainerdNode, criNamespace, openContainerdNode } from "../containerd/containerd-node.ts";
 import { discoverRuntimes, type FoundRuntime, type RuntimeRequest } from "../discovery.ts";
 import { tryIdMappedMount } from "../host/id-mapped-mount.ts";
-import { type Finding, failure, warning } from "./finding.ts";
+import { type Finding, failure, ok, warning } from "./finding.ts";
 import { checkHost } from "./host-checks.ts";
 import { checkMachine } from "./machine-checks.ts";
 import { checkPauseImage } from "./pause-image.ts";
@@ -67,7 +67,9 @@ async function checkContainerd(node: ContainerdNode): Promise<Finding[]> {
     checkSnapshotter(node, configuration),
     checkHandlers(node),
     checkSharing(node),
-    checkUserNamespaces(node.version, trial),
+    node.namespace === criNamespace
+      ? checkUserNamespaces(node.version, trial)
+      : ok("user namespaces", "only pods have them"),
     await checkPauseImage(node, configuration),
   ];
 }
