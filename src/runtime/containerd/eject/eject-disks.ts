@@ -9,6 +9,7 @@ import { carrierOf, emptyOf, type OwnedState, readOwnedState } from "../owned-st
 import { gcRootLabel, label } from "../ownership.ts";
 import { planEjection } from "./eject-plan.ts";
 import { handOver } from "./hand-over.ts";
+import { removeLayerLinks } from "./layer-links.ts";
 import { copyBlobs, copyTrees, removeStrayCopies } from "./materialize.ts";
 import { injectedDisks } from "./places.ts";
 import { type UnmountedDisk, unmountDisk, whoHolds } from "./release-disk.ts";
@@ -58,6 +59,11 @@ async function tryEject(node: ContainerdNode, options: EjectOptions, atStep: AtS
     if (options.wait) return { users: standing.users };
     throw inUse(node, disks, standing.users);
   }
+  if (standing.users.length > 0 && plan.going.layerImages.size > 0)
+    throw new RuntimeError(
+      "failed-precondition",
+      `${inUse(node, disks, standing.users).message.replace(/; remove them.*$/, "")}; layers of containerd's EROFS snapshotter cannot be copied: remove the users, or eject with --wait`,
+    );
   await removeStrayCopies(node, state, plan.places, plan.linkedBlobs);
   await handOver(node, plan.handOver, atStep);
   const needed = { snapshots: standing.snapshots, blobs: standing.blobs };
@@ -83,6 +89,10 @@ async function tryEject(node: ContainerdNode, options: EjectOptions, atStep: AtS
   const gone = plan.going.snapshots.difference(stay);
   const taken = { disks, snapshots: gone, staying: plan.stayingDocuments };
   await takeLabelsOff(node, await readOwnedState(node), taken, atStep);
+  if (plan.going.layerImages.size > 0) {
+    atStep("remove-layer-links");
+    await removeLayerLinks(node, [...plan.going.layerImages]);
+  }
   const unmounted = await removeCarriers(node, disks, atStep);
   await collectGarbage(node);
 

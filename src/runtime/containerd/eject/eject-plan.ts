@@ -3,6 +3,7 @@ import type { ContainerdNode } from "../containerd-node.ts";
 import type { OwnedState } from "../owned-state.ts";
 import { label } from "../ownership.ts";
 import { type HandOver, planHandOver } from "./hand-over.ts";
+import { readLayerLinks } from "./layer-links.ts";
 import type { TreeToCopy } from "./materialize.ts";
 import { type LinkedBlob, presentDisks, readLinkedBlobs, readTreePlaces, type TreePlace } from "./places.ts";
 import { chainFrom } from "./references.ts";
@@ -15,7 +16,7 @@ export type EjectPlan = {
   /** Index, manifests and configs of the disks that stay and are mounted. */
   readonly stayingDocuments: ReadonlySet<string>;
   /** What no disk that stays can take over. */
-  readonly going: Going;
+  readonly going: Required<Going>;
   /** Those of the snapshots that go whose trees are on disks that go: to be copied if they are needed. */
   readonly treesToCopy: readonly TreeToCopy[];
   /** Snapshots that have a copy of their tree already, from a call that was interrupted. */
@@ -33,7 +34,8 @@ export async function planEjection(
     readLinkedBlobs(node, state.blobs),
     presentDisks(node, state, disks),
   ]);
-  const facts = { state, namespace: node.namespace, places, linkedBlobs };
+  const layerLinks = await readLayerLinks(node, state);
+  const facts = { state, namespace: node.namespace, places, linkedBlobs, layerLinks };
   const handOver = planHandOver(facts, disks, staying);
   const moved = new Set(handOver.snapshots.map(({ snapshot }) => snapshot.name));
   const movedBlobs = new Set<string>(handOver.links.map(({ blob }) => blob.digest));
@@ -66,5 +68,10 @@ export async function planEjection(
       .flatMap(({ index }) => index.images.flatMap(({ target, manifest, config }) => [target, manifest, config]))
       .map(({ digest }) => digest),
   );
-  return { places, linkedBlobs, handOver, stayingDocuments, going: { disks, snapshots, blobs }, treesToCopy, copied };
+  const movedImages = new Set(handOver.layerLinks.map(({ image }) => image));
+  const layerImages = new Set(
+    layerLinks.flatMap(({ image, disk }) => (disks.has(disk) && !movedImages.has(image) ? [image] : [])),
+  );
+  const going = { disks, snapshots, blobs, layerImages };
+  return { places, linkedBlobs, handOver, stayingDocuments, going, treesToCopy, copied };
 }

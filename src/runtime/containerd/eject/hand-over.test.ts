@@ -77,7 +77,7 @@ test("records move with their names, and documents with their digests", () => {
 
 function factsOf(state: OwnedState) {
   const places = new Map([...state.owned.keys()].map((name) => [name, { on: "disk", disk: going } as const]));
-  return { state, namespace: "k8s.io", places, linkedBlobs: [] };
+  return { state, namespace: "k8s.io", places, linkedBlobs: [], layerLinks: [] };
 }
 
 function stateOf(...snapshots: readonly OwnedSnapshot[]): OwnedState {

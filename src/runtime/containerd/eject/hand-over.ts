@@ -7,14 +7,18 @@ import { chainSnapshots } from "../inject/chain-snapshots.ts";
 import type { AtStep } from "../inject/job.ts";
 import { recordNames, topChainID } from "../inject/plan.ts";
 import { sideBySide } from "../inject/side-by-side.ts";
+import { layerImagePath } from "../layer-cache.ts";
 import { fsPath, linkTarget, type OwnedSnapshot, type OwnedState } from "../owned-state.ts";
 import { diskMountPoint, label } from "../ownership.ts";
+import { type LayerLink, layerLinkPath } from "./layer-links.ts";
 import { blobPath, type LinkedBlob, type PresentDisk, type TreePlace } from "./places.ts";
 
 /** What a disk that goes shares with one that stays, and so belongs to that from now on. */
 export type HandOver = {
   readonly snapshots: readonly { readonly snapshot: OwnedSnapshot; readonly to: PresentDisk; readonly tree: string }[];
   readonly links: readonly { readonly blob: ContentInfo; readonly to: PresentDisk }[];
+  /** Of layer images, for containerd's EROFS snapshotter. */
+  readonly layerLinks: readonly { readonly image: string; readonly to: PresentDisk }[];
   /** Index, manifests and configs. */
   readonly documents: readonly { readonly blob: ContentInfo; readonly to: PresentDisk }[];
   readonly records: readonly { readonly name: string; readonly to: PresentDisk }[];
@@ -25,11 +29,12 @@ export type HandOverFacts = {
   readonly namespace: string;
   readonly places: ReadonlyMap<string, TreePlace>;
   readonly linkedBlobs: readonly LinkedBlob[];
+  readonly layerLinks: readonly LayerLink[];
 };
 
 /** `going`: ids of the disks that go; `staying`: those that may take over, the first that can does. */
 export function planHandOver(
-  { state, namespace, places, linkedBlobs }: HandOverFacts,
+  { state, namespace, places, linkedBlobs, layerLinks: links }: HandOverFacts,
   going: ReadonlySet<string>,
   staying: readonly PresentDisk[],
 ): HandOver {
@@ -45,11 +50,16 @@ export function planHandOver(
     const place = places.get(snapshot.name);
     const isOnGoing = place?.on === "disk" ? going.has(place.disk) : false;
     if (place === undefined || place.on === "copy" || (!isOnGoing && !going.has(snapshot.disk))) return [];
-    const found = find((disk) => (snapshot.role === "image" ? disk.merged : disk.trees).get(snapshot.name));
+    // A layer image is the same on every disk.
+    const layerImage = snapshot.number === "" ? snapshot.tree.replace(/^erofs\//, "") : undefined;
+    const found = find((disk) => {
+      if (layerImage !== undefined) return disk.layerImages.has(layerImage) ? snapshot.tree : undefined;
+      return (snapshot.role === "image" ? disk.merged : disk.trees).get(snapshot.name);
+    });
     return found === undefined ? [] : [{ snapshot, to: found[0], tree: found[1] }];
   });
   const linked = new Map(linkedBlobs.map(({ blob, disk }) => [blob.digest, disk]));
-  const links: { blob: ContentInfo; to: PresentDisk }[] = [];
+  const blobLinks: { blob: ContentInfo; to: PresentDisk }[] = [];
   const documents: { blob: ContentInfo; to: PresentDisk }[] = [];
   for (const blob of state.blobs) {
     const link = linked.get(blob.digest);
@@ -57,22 +67,30 @@ export function planHandOver(
     const found = find(
       ({ layers, documents }) => (link === undefined ? documents : layers).has(blob.digest) || undefined,
     );
-    if (found !== undefined) (link === undefined ? documents : links).push({ blob, to: found[0] });
+    if (found !== undefined) (link === undefined ? documents : blobLinks).push({ blob, to: found[0] });
   }
   const records = [...state.images.values()].flatMap(({ name, target, labels }) => {
     if (!going.has(labels[label.disk] ?? "")) return [];
     const found = find((disk) => disk.names.get(target.digest)?.has(name) || undefined);
     return found === undefined ? [] : [{ name, to: found[0] }];
   });
-  return { snapshots, links, documents, records };
+  const layerLinks = links.flatMap(({ image, disk }) => {
+    const found = going.has(disk) ? find(({ layerImages }) => layerImages.has(image) || undefined) : undefined;
+    return found === undefined ? [] : [{ image, to: found[0] }];
+  });
+  return { snapshots, links: blobLinks, layerLinks, documents, records };
 }
 
 /** Links first, then, when they are durable, the labels: the links say where a thing is. */
 export async function handOver(node: ContainerdNode, plan: HandOver, atStep: AtStep): Promise<void> {
-  const { snapshots, links, documents, records } = plan;
-  if (snapshots.length + links.length > 0) {
+  const { snapshots, links, layerLinks, documents, records } = plan;
+  if (snapshots.length + links.length + layerLinks.length > 0) {
     atStep("relink");
-    await sideBySide(snapshots, ({ snapshot, to, tree }) =>
+    await sideBySide(layerLinks, ({ image, to }) =>
+      swapInLink(layerLinkPath(node, image), `../../../snapshots/${to.carrier.number}/fs/erofs/${image}`),
+    );
+    const linked = snapshots.filter(({ snapshot }) => snapshot.number !== "");
+    await sideBySide(linked, ({ snapshot, to, tree }) =>
       swapInLink(node.local(fsPath(node, snapshot.number)), linkTarget(to.carrier, tree)),
     );
     await sideBySide(links, ({ blob, to }) =>
@@ -100,6 +118,8 @@ type Contents = {
   readonly documents: ReadonlySet<string>;
   /** Layer blobs that the disk has. */
   readonly layers: ReadonlySet<string>;
+  /** Layer images for containerd's EROFS snapshotter. */
+  readonly layerImages: ReadonlySet<string>;
   /** Names of the records that injection makes, by target. */
   readonly names: ReadonlyMap<string, ReadonlySet<string>>;
 };
@@ -109,10 +129,12 @@ function contentsOf(disk: PresentDisk, namespace: string): Contents {
   const trees = new Map<string, string>();
   const documents = new Set<string>();
   const layers = new Set<string>();
+  const layerImages = new Set<string>();
   const names = new Map<string, Set<string>>();
   for (const image of disk.index.images) {
     for (const { chainID, tree } of image.layers) if (!trees.has(chainID)) trees.set(chainID, tree);
     for (const { name, tree } of chainSnapshots(image.layers)) if (!trees.has(name)) trees.set(name, tree);
+    for (const { diffID } of disk.index.erofsCache ? image.layers : []) layerImages.add(layerImagePath(diffID));
     const top = topChainID(image);
     if (top !== undefined && image.tree !== null && !merged.has(top)) merged.set(top, image.tree);
     for (const { digest } of disk.index.blobs ? image.layers : []) layers.add(digest);
@@ -120,5 +142,5 @@ function contentsOf(disk: PresentDisk, namespace: string): Contents {
     const before = names.get(image.target.digest) ?? [];
     names.set(image.target.digest, new Set([...before, ...recordNames(image, namespace)]));
   }
-  return { disk, merged, trees, documents, layers, names };
+  return { disk, merged, trees, documents, layers, layerImages, names };
 }

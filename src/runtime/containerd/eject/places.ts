@@ -7,6 +7,8 @@ import type { ContainerdNode } from "../containerd-node.ts";
 import { carrierOf, fsPath, type OwnedSnapshot, type OwnedState } from "../owned-state.ts";
 import { diskMountPoint, label } from "../ownership.ts";
 
+import { layerImageOf, readLayerLinks } from "./layer-links.ts";
+
 /** Folder beside `fs` that a snapshot's tree is copied to. */
 export const copyName = "nodewarm-tree";
 
@@ -24,8 +26,16 @@ export async function readTreePlaces(node: ContainerdNode, state: OwnedState): P
   const diskOf = new Map<string, string>();
   for (const { role, number, disk } of state.owned.values()) if (role === "carrier") diskOf.set(number, disk);
   const places = new Map<string, TreePlace>();
+  const layerDisks = new Map((await readLayerLinks(node, state)).map(({ image, disk }) => [image, disk]));
   for (const { name, role, number } of state.owned.values()) {
     if (role !== "image" && role !== "layer") continue;
+    const snapshot = state.snapshots.get(name);
+    const layerImage = snapshot && layerImageOf(node, snapshot);
+    if (layerImage !== undefined) {
+      const disk = layerDisks.get(layerImage);
+      places.set(name, disk === undefined ? { on: "none" } : { on: "disk", disk });
+      continue;
+    }
     const target = await readlink(node.local(fsPath(node, number))).catch(() => undefined);
     const disk = diskOf.get(/^\.\.\/(\d+)\/fs\//.exec(target ?? "")?.[1] ?? "");
     places.set(name, target === copyName ? { on: "copy" } : disk === undefined ? { on: "none" } : { on: "disk", disk });

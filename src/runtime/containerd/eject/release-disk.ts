@@ -6,7 +6,7 @@ import { findDeviceHolders } from "../../host/holders.ts";
 import { HostError } from "../../host/host-error.ts";
 import { findLoopDevice, isDeviceInUse, loopBackingFile } from "../../host/loop-device.ts";
 import type { MountTable } from "../../host/mount-table.ts";
-import { removeMountUser } from "../../host/mount-users.ts";
+import { mountUsers } from "../../host/mount-users.ts";
 import { findPathUsers } from "../../host/path-users.ts";
 import { errorCode } from "../../host/system-calls.ts";
 import type { User } from "../../runtime.ts";
@@ -124,8 +124,7 @@ async function otherUsers(
   const carriers = device === undefined ? [] : table.ofDevice(device).map(({ mountPoint }) => mountPoint);
   const others = carriers.filter((path) => path !== ownFs && /\/snapshots\/\d+\/fs$/.test(path));
   const blobs = await blobsOnDisk(node, disk);
-  // Takes nothing off the list: containerd's use of a mount shows in the mount table.
-  const runtimes = await removeMountUser((path) => node.local(path), disk, "containerd");
+  const runtimes = await mountUsers((path) => node.local(path), disk);
   return [
     ...runtimes.map((name): User => ({ kind: "process", name })),
     ...others.map((path): User => ({ kind: "snapshot", name: `${path} (a carrier of another namespace)` })),

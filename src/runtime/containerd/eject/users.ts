@@ -5,6 +5,7 @@ import type { Image } from "../client/images.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import type { OwnedState } from "../owned-state.ts";
 import { label } from "../ownership.ts";
+import { layerImageOf } from "./layer-links.ts";
 import { chainFrom, type ReachedBlob, References } from "./references.ts";
 
 /** What is to go: of which disks, the snapshots by name, and the layer blobs that are links. */
@@ -12,6 +13,8 @@ export type Going = {
   readonly disks: ReadonlySet<string>;
   readonly snapshots: ReadonlySet<string>;
   readonly blobs: ReadonlySet<Digest>;
+  /** Layer images that containerd's EROFS snapshotter finds there. */
+  readonly layerImages?: ReadonlySet<string>;
 };
 
 export type Standing = {
@@ -26,6 +29,7 @@ export type Standing = {
 export type UserFacts = {
   readonly state: OwnedState;
   readonly snapshotter: string;
+  readonly snapshotsFolder: string;
   readonly references: References;
   readonly containers: readonly Container[];
   /** Blobs that other namespaces have too, and not from us: they share the file. */
@@ -42,7 +46,17 @@ export async function findUsers(node: ContainerdNode, state: OwnedState, going: 
     node.in.containers.list(),
     blobsOfOthers(node, going.blobs),
   ]);
-  return usersOf({ state, snapshotter: node.snapshotter, references, containers, foreignBlobs }, going);
+  return usersOf(
+    {
+      state,
+      snapshotter: node.snapshotter,
+      snapshotsFolder: node.snapshotsFolder,
+      references,
+      containers,
+      foreignBlobs,
+    },
+    going,
+  );
 }
 
 /**
@@ -59,8 +73,11 @@ export function usersOf(facts: UserFacts, going: Going): Standing {
     return needed.length > 0;
   };
   const unfinished = new Set(state.unfinished);
-  for (const name of state.snapshots.keys()) {
-    if (!going.snapshots.has(name) && !unfinished.has(name) && need(name)) standing.add(name);
+  for (const [name, snapshot] of state.snapshots) {
+    if (going.snapshots.has(name) || unfinished.has(name)) continue;
+    // A pull finds layers there too.
+    const usesImage = going.layerImages?.has(layerImageOf(facts, snapshot) ?? "") ?? false;
+    if (need(name) || usesImage) standing.add(name);
   }
   const blobs = new Set<Digest>();
   const users: User[] = [];
