@@ -57,19 +57,23 @@ export async function observe(
   })().catch((error: unknown) => {
     if (!stop.signal.aborted) throw error;
   });
-  await sleep(200);
-  const before = writtenBytes(daemon.pid);
   const [command, ...args] = program;
-  const started = Date.now();
-  const stdout = await run(command, args).catch((error: unknown) => {
+  let stdout: string;
+  let started: number;
+  let endMs: number;
+  let written: number;
+  try {
+    await sleep(200);
+    const before = writtenBytes(daemon.pid);
+    started = Date.now();
+    stdout = await run(command, args);
+    endMs = Date.now() - started;
+    await sleep(200);
+    written = writtenBytes(daemon.pid) - before;
+  } finally {
     stop.abort();
-    throw error;
-  });
-  const endMs = Date.now() - started;
-  await sleep(200);
-  const written = writtenBytes(daemon.pid) - before;
-  stop.abort();
-  await watching;
+    await watching;
+  }
   if (created.length !== wanted.size)
     throw new Error(`${command}: ${created.length} of ${wanted.size} images appeared`);
   return {

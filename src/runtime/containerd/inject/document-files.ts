@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { link, lstat, mkdir, rm, writeFile } from "node:fs/promises";
+import { link, lstat, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type Digest, digestHex } from "../../../oci/descriptor.ts";
 import { syncFilesystem } from "../../host/sync-filesystem.ts";
@@ -7,8 +7,6 @@ import { errorCode } from "../../host/system-calls.ts";
 import type { ImageDocument } from "./disk-documents.ts";
 import type { InjectJob } from "./job.ts";
 import { sideBySide } from "./side-by-side.ts";
-
-type Waiting = { readonly digest: Digest; readonly beside: string };
 
 /**
  * Puts documents into the content store as files, to be claimed; the digests of those that were put. containerd would sync each one three
@@ -24,22 +22,26 @@ export async function placeDocuments(
   const folder = node.local(`${node.blobsFolder}/sha256`);
   // Beside the folder of blobs, where containerd does not look.
   const root = dirname(node.local(node.blobsFolder));
-  const waiting: Waiting[] = [];
+  const prefix = `.nodewarm-${node.namespace}-`;
+  const waiting = new Map<Digest, string>();
   const placed = new Set<Digest>();
   try {
     await mkdir(folder, { recursive: true });
+    await removeLeft(root, prefix);
     const distinct = [...new Map(documents.map((document) => [document.digest, document])).values()];
     await sideBySide(distinct, async ({ digest, bytes }) => {
-      if (await isThere(`${folder}/${digestHex(digest)}`)) return;
+      // Told of all: which files are there depends on other namespaces.
       job.atStep("write document");
-      const beside = `${root}/.nodewarm-${randomUUID()}`;
-      waiting.push({ digest, beside });
+      if (await isThere(`${folder}/${digestHex(digest)}`)) return;
+      const beside = `${root}/${prefix}${randomUUID()}`;
+      waiting.set(digest, beside);
       await writeFile(beside, bytes, { mode: 0o444, flag: "wx" });
     });
-    if (waiting.length === 0) return placed;
-    await syncFilesystem(root);
-    await sideBySide(waiting, async ({ digest, beside }) => {
+    if (waiting.size > 0) await syncFilesystem(root);
+    await sideBySide(distinct, async ({ digest }) => {
       job.atStep("place document");
+      const beside = waiting.get(digest);
+      if (beside === undefined) return;
       try {
         await link(beside, `${folder}/${digestHex(digest)}`);
         placed.add(digest);
@@ -47,11 +49,17 @@ export async function placeDocuments(
         if (errorCode(error) !== "EEXIST") throw error;
       }
     });
-    await syncFilesystem(root);
+    if (placed.size > 0) await syncFilesystem(root);
     return placed;
   } finally {
-    await sideBySide(waiting, ({ beside }) => rm(beside, { force: true }));
+    await sideBySide([...waiting.values()], (beside) => rm(beside, { force: true }));
   }
+}
+
+/** What a call that was killed left: under the lock nobody else of this namespace is at work. */
+async function removeLeft(root: string, prefix: string): Promise<void> {
+  const left = (await readdir(root)).filter((name) => name.startsWith(prefix));
+  await sideBySide(left, (name) => rm(`${root}/${name}`, { force: true }));
 }
 
 /** Whether a document has a file in the content store: a collection takes those that are not claimed yet. */
