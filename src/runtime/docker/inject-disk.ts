@@ -10,6 +10,7 @@ import { mountForDaemon, recordOf } from "./disk-mount.ts";
 import { readDiskRecords, writeDiskRecord } from "./disk-records.ts";
 import type { DockerNode } from "./docker-node.ts";
 import type { EngineImage } from "./engine-client.ts";
+import { imageIDDiffers } from "./image-conditions.ts";
 import { addNamedImage, linkLayer, type NamedImage, readLayerState } from "./layer-folder.ts";
 import { type Before, type ImagePlan, planImage } from "./plan-images.ts";
 import { mayTakeOver, relinkToNewer } from "./relink.ts";
@@ -67,7 +68,7 @@ export async function injectDisk(
   return {
     disk: disk.id,
     images: plans.map((plan) => done.get(plan) ?? notInjected(plan)),
-    conditions: [],
+    conditions: done.size > 0 ? [imageIDDiffers] : [],
     calls: job.calls,
     transactions: job.calls,
     seconds: { usable, chains: 0 },

@@ -11,7 +11,6 @@ import type { Condition } from "../runtime.ts";
 import type { DiskRecord } from "./disk-records.ts";
 import type { DockerNode } from "./docker-node.ts";
 import type { EngineImage } from "./engine-client.ts";
-import { idDiffers } from "./image-conditions.ts";
 import { isOwnTag, readOwnImage } from "./own-images.ts";
 import { makeSyntheticImage, type SyntheticImage } from "./synthetic-image.ts";
 
@@ -68,7 +67,6 @@ export async function planImage(
     else conditions.push(kept);
   }
   if (names.length === 0) return { image, conditions, work: undefined, isPresent: isPulled };
-  conditions.push(idDiffers(synthetic.id, image.config.digest));
   return { image, conditions, work: { synthetic, names, missingNames }, isPresent: false };
 }
 

@@ -4,7 +4,7 @@ import { isMounted } from "./disk-mount.ts";
 import { type DiskRecord, readDiskRecords } from "./disk-records.ts";
 import type { DockerNode } from "./docker-node.ts";
 import { type Graph, readGraph, withLinkedDisks } from "./graph.ts";
-import { idDiffers } from "./image-conditions.ts";
+import { imageIDDiffers } from "./image-conditions.ts";
 import { stillLeftBehind, usersOf } from "./left-behind.ts";
 import { isOwnTag, type OwnImage } from "./own-images.ts";
 import { readBootID, readRelease } from "./release.ts";
@@ -36,7 +36,7 @@ async function diskStatus(
   const chainIDs = new Set(layers.map(({ chainID }) => chainID));
   const images = graph.images.filter(({ config }) => chainIDs.has(config.diffID));
   const mounted = await isMounted(node, record.id);
-  const conditions: Condition[] = [];
+  const conditions: Condition[] = images.length > 0 ? [imageIDDiffers] : [];
   if (!mounted) {
     const message = `the disk is not mounted, and containers of its images cannot be started; attach it, then run "nodewarm mount --all" (it was injected from ${record.source})`;
     conditions.push({ type: "NotMounted", message });
@@ -62,12 +62,9 @@ async function diskStatus(
 }
 
 function imageConditions(image: OwnImage): Condition[] {
-  const conditions = [idDiffers(image.id, image.config.config)];
-  if (image.tags.length === 0) {
-    const message = "no tag names it any more: other images have its names, or the injection was broken off";
-    conditions.push({ type: "Untagged", message });
-  }
-  return conditions;
+  if (image.tags.length > 0) return [];
+  const message = "no tag names it any more: other images have its names, or the injection was broken off";
+  return [{ type: "Untagged", message }];
 }
 
 async function ejectedStatus(

@@ -1,13 +1,10 @@
-import { openContainerdNode } from "../../../src/runtime/containerd/containerd-node.ts";
-import { injectPath } from "./injection.ts";
+import { openDockerNode } from "../../../src/runtime/docker/docker-node.ts";
+import { injectIntoDocker } from "./docker-graph.ts";
 
-/** `ADDRESS NAMESPACE DISK N`: injects the disk, and kills itself right before the Nth change. */
+// Injects a disk into a Docker daemon and ends itself with SIGKILL at a step: ADDRESS DISK STEP.
 
-const [address = "", namespace = "", disk = "", count = ""] = process.argv.slice(2);
-let left = Number(count);
-const node = await openContainerdNode(address, namespace);
-await injectPath(node, disk, {}, () => {
-  if (--left === 0) process.kill(process.pid, "SIGKILL");
+const [address = "", disk = "", last] = process.argv.slice(2);
+const node = await openDockerNode(address, AbortSignal.timeout(30_000));
+await injectIntoDocker(node, disk, {}, (step) => {
+  if (step === last) process.kill(process.pid, "SIGKILL");
 });
-console.log("not killed");
-process.exit(1);
