@@ -1,4 +1,5 @@
-import { join } from "node:path";
+import { readdir, readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
 import type { InjectReport } from "../../src/runtime/runtime.ts";
 import { pushToRegistry } from "../../test/support/image-maker.ts";
 import { mountErofs } from "../../test/support/mount.ts";
@@ -23,11 +24,16 @@ export async function runInject(runtime: ContainerdRuntime, program: string, set
   const daemon = await startNode(scope, runtime, set.disk);
   const tags = set.named.map(({ name }) => name);
   const args = ["inject", set.disk, "--runtime", "containerd", "--address", daemon.address, "--json"];
+  const readBefore = await loopReadBytes();
   const timeline = await observe(daemon, tags, [program, ...args]);
   const { runtimes }: { runtimes: { disks: InjectReport[] }[] } = JSON.parse(timeline.stdout);
   const report = runtimes[0]?.disks[0];
   if (report === undefined) throw new Error(`nodewarm inject reports no disk: ${timeline.stdout}`);
-  const readBytes = await loopReadBytes(set.disk);
+  const [device = ""] = (await run("losetup", ["--noheadings", "--output", "NAME", "--associated", set.disk])).split(
+    "\n",
+  );
+  const name = basename(device.trim());
+  const readBytes = ((await loopReadBytes()).get(name) ?? Number.NaN) - (readBefore.get(name) ?? 0);
   await daemon.run({ image: tags.at(-1) ?? "", namespace });
   return { ...timeline, report, readBytes };
 }
@@ -45,7 +51,8 @@ export async function runGoClient(
   const plan = join(work, "plan.json");
   await writeGoPlan(plan, { disk: set.disk, mountPoint, address: daemon.address, namespace });
   const tags = set.named.map(({ name }) => name);
-  return observe(daemon, tags, [program, plan]);
+  // Awaited here: the end of the scope stops containerd.
+  return await observe(daemon, tags, [program, plan]);
 }
 
 /** `ctr image pull` of all images, one after the other, into a fresh containerd. */
@@ -84,12 +91,12 @@ export function registryName(registry: TestRegistry, name: string): string {
   return `${registry.directHost}/${name.slice(name.indexOf("/") + 1)}`;
 }
 
-/** What the loop device over a file has read since it was made (kernel `Documentation/block/stat.rst`, third field, in 512 bytes). */
-async function loopReadBytes(disk: string): Promise<number> {
-  const [device] = (await run("losetup", ["--noheadings", "--output", "NAME", "--associated", disk]))
-    .trim()
-    .split("\n");
-  if (device === undefined || device === "") return Number.NaN;
-  const text = await run("cat", [`/sys/block/${device.trim().replace("/dev/", "")}/stat`]);
-  return Number(text.trim().split(/\s+/)[2]) * 512;
+/** What each loop device has read, whatever file it was over (kernel `Documentation/block/stat.rst`, third field, in 512 bytes). */
+async function loopReadBytes(): Promise<ReadonlyMap<string, number>> {
+  const devices = (await readdir("/sys/block")).filter((name) => name.startsWith("loop"));
+  const entries = devices.map(async (name): Promise<[string, number]> => {
+    const text = await readFile(`/sys/block/${name}/stat`, "utf8");
+    return [name, Number(text.trim().split(/\s+/)[2]) * 512];
+  });
+  return new Map(await Promise.all(entries));
 }
