@@ -21,7 +21,7 @@ import { temporaryDirectory } from "../support/temporary.ts";
  * wrong, and the next call completes it. Each end has a namespace of its own, so that it begins with nothing.
  */
 
-const program = join(import.meta.dirname, "../support/runtimes/inject-and-die.ts");
+const program = join(import.meta.dirname, "../support/runtimes/inject-until-change.ts");
 
 /** Ends at once, to be done with them sooner. */
 const endsAtOnce = 3;
@@ -52,24 +52,31 @@ for (const runtime of await containerdRuntimes()) {
     }
 
     test("killed before any change", async () => {
-      const steps = await changes();
-      const counts = stopsAt(steps, runtime.version.startsWith("1.") ? 1 : 2);
+      const stops = stopsAt(await changes(), runtime.version.startsWith("1.") ? 1 : 2);
       let started = 0;
-      const work = counts.values();
+      const work = stops.entries();
       const next = async (): Promise<void> => {
-        for (const count of work) {
-          const where = `before change ${count} (${steps[count - 1]})`;
-          started += await killedBefore(count).catch((cause) => assert.fail(`${where}: ${cause.stack}`));
+        for (const [i, stop] of work) {
+          const where = `before change ${stop.nth} of "${stop.change}"`;
+          started += await killedBefore(stop, i).catch((cause) => assert.fail(`${where}: ${cause.stack}`));
         }
       };
       await Promise.all(Array.from({ length: endsAtOnce }, next));
       assert.ok(started > 0, "no image was ever usable before the end");
     });
 
-    async function killedBefore(count: number): Promise<number> {
+    async function makeVariant(variant: string): Promise<string> {
+      const images = await makeInjectionImages(scope, variant);
+      return (await makeInjectionDisk(scope, images, { blobs: true })).path;
+    }
+
+    async function killedBefore({ change, nth }: Stop, i: number): Promise<number> {
       await using of = new AsyncDisposableStack();
-      const namespace = `killed-${count}`;
-      const args = [program, daemon.address, namespace, disk, String(count)];
+      const namespace = `killed-${i}`;
+      // Files of contents serve all namespaces, so these changes are made for new contents alone.
+      const variant = /^(link|sync) blob|^(write|place) document/.test(change) ? `1 of ${namespace}` : "1";
+      const path = variant === "1" ? disk : await makeVariant(variant);
+      const args = [program, daemon.address, namespace, path, change, String(nth)];
       const env = { ...process.env, NODE_COMPILE_CACHE: compiled };
       const child = spawn(process.execPath, args, { stdio: ["ignore", "inherit", "inherit"], env });
       const [, signal] = await once(child, "exit");
@@ -77,16 +84,16 @@ for (const runtime of await containerdRuntimes()) {
 
       const node = await openTestNode(of, daemon, namespace);
       // Whether or not containerd collects before the next call must not matter.
-      if (count % 2 === 0) await collect(node);
-      const started = await startListed(daemon, node);
-      await assertComplete(node, await injectPath(node, disk, { signal: AbortSignal.timeout(20_000) }));
+      if (i % 2 === 0) await collect(node);
+      const started = await startListed(daemon, node, undefined, variant);
+      await assertComplete(node, await injectPath(node, path, { signal: AbortSignal.timeout(20_000) }));
       await collect(node);
-      assert.deepEqual(await startListed(daemon, node, [appName]), [appName]);
+      assert.deepEqual(await startListed(daemon, node, [appName], variant), [appName]);
       return started.length;
     }
 
     test("containerd killed before a change", async () => {
-      for (const step of ["commit carrier", "link", "record", "claim blob", "remove lease"]) {
+      for (const step of ["commit carrier", "link", "record", "claim blob"]) {
         await using of = new AsyncDisposableStack();
         const namespace = `lost-${step.replace(" ", "-")}`;
         const node = await openTestNode(of, daemon, namespace);
@@ -113,14 +120,15 @@ for (const runtime of await containerdRuntimes()) {
   });
 }
 
+/** The nth change of a kind. */
+type Stop = { readonly change: string; readonly nth: number };
+
 /** Of each kind of change the first `each` ones: from the second on they are in the middle of a batch. */
-function stopsAt(steps: readonly string[], each: number): Set<number> {
-  const stops = new Set<number>();
-  for (const kind of new Set(steps)) {
-    const places = steps.flatMap((step, i) => (step === kind ? [i + 1] : []));
-    for (const place of places.slice(0, each)) stops.add(place);
-  }
-  return stops;
+function stopsAt(steps: readonly string[], each: number): Stop[] {
+  return [...new Set(steps)].flatMap((change) => {
+    const count = steps.filter((step) => step === change).length;
+    return Array.from({ length: Math.min(each, count) }, (_, i) => ({ change, nth: i + 1 }));
+  });
 }
 
 /** Makes containerd collect what nothing refers to. */
