@@ -74,9 +74,10 @@ async function main(): Promise<void> {
       rows.push(
         await measureRow(runtime, program, "program" in go ? go.program : undefined, set, options.runs, cache.work),
       );
+      print(renderRows(rows.slice(-1)));
     }
     results.rows = rows;
-    print(renderRows(rows));
+    if (rows.length > 1) print(renderRows(rows));
   }
   if (options.parts.includes("bytes")) {
     const sets = await Promise.all(bytesPair.map(makeSet));
