@@ -45,6 +45,7 @@ export async function* transferBlob(transfer: BlobTransfer): AsyncGenerator<Uint
         offset += piece.length;
         if (piece.length > 0) yield piece;
         else recyclePiece(chunk);
+        signal.throwIfAborted();
       }
       if (offset < descriptor.size) throw endedEarly(answer, offset, descriptor);
     } catch (error) {

@@ -131,7 +131,7 @@ function find<Value>(all: ReadonlyMap<string, Value>, namespace: string, type: s
 /** Enough of the language for these files: messages, enums and services, messages within messages one level deep. */
 function readProto(source: string, published: Published): void {
   const bare = source.replace(/\/\*[\s\S]*?\*\//g, "").replace(/\/\/.*/g, "");
-  const text = bare.replace(/^(message \w+ \{)\s*\}/gm, "$1\n}");
+  const text = bare.replace(/^(message \w+ ?\{)\s*\}/gm, "$1\n}");
   const namespace = /^package ([\w.]+);/m.exec(text)?.[1] ?? "";
   for (const [, name = ""] of text.matchAll(/\benum (\w+) \{/g)) published.enums.set(`${namespace}.${name}`, true);
   for (const [, service = "", body = ""] of text.matchAll(/^service (\w+) \{([\s\S]*?)^\}/gm)) {
@@ -141,7 +141,7 @@ function readProto(source: string, published: Published): void {
       published.calls.set(`${namespace}.${service}/${name}`, [request, response]);
     }
   }
-  for (const [, name, body = ""] of text.matchAll(/^message (\w+) \{([\s\S]*?)^\}/gm)) {
+  for (const [, name, body = ""] of text.matchAll(/^message (\w+) ?\{([\s\S]*?)^\}/gm)) {
     const own = body.replace(/(message|enum) \w+ \{[\s\S]*?\}/g, "");
     const fields = new Map<string, PublishedField>();
     for (const [, type = "", field = "", number] of own.matchAll(

@@ -33,8 +33,9 @@ export async function ejectDisks(
   atStep: AtStep = () => {},
 ): Promise<EjectReport> {
   let said = "";
+  const removed = new Map<string, number>();
   for (;;) {
-    const result = await tryEject(node, options, atStep);
+    const result = await tryEject(node, options, removed, atStep);
     if ("report" in result) return result.report;
     const names = result.users.map(({ kind, name }) => `${kind} ${name}`).join("\n");
     if (names !== said) options.onEvent?.({ type: "waiting", users: result.users });
@@ -46,7 +47,13 @@ export async function ejectDisks(
 
 type Result = { readonly report: EjectReport } | { readonly users: readonly User[] };
 
-async function tryEject(node: ContainerdNode, options: EjectOptions, atStep: AtStep): Promise<Result> {
+/** Adds to `removed` how many images each disk loses: also a try that stops half-way removes some. */
+async function tryEject(
+  node: ContainerdNode,
+  options: EjectOptions,
+  removed: Map<string, number>,
+  atStep: AtStep,
+): Promise<Result> {
   await using _ = await lockNode(node, options.signal);
   const first = await readOwnedState(node);
   const disks = new Set(options.disks ?? injectedDisks(first));
@@ -75,7 +82,8 @@ async function tryEject(node: ContainerdNode, options: EjectOptions, atStep: AtS
   await giveBack(node, state, { disks, snapshots: copied, blobs: blobs.map(({ blob }) => blob.digest) }, atStep);
 
   options.signal.throwIfAborted();
-  const removed = await removeRecords(node, await readOwnedState(node), disks, atStep);
+  for (const [disk, images] of await removeRecords(node, await readOwnedState(node), disks, atStep))
+    removed.set(disk, (removed.get(disk) ?? 0) + images);
   const stay = new Set([...needed.snapshots, ...copied]);
   try {
     await removeSnapshots(node, state, plan.going.snapshots.difference(stay), atStep);

@@ -63,7 +63,7 @@ export async function injectDisk(
   );
 
   const done = new Map<IndexImage, InjectedImage>();
-  const conditions: Condition[] = [...userNamespaceConditions(node.version), ...blobConditions(node, open)];
+  const conditions: Condition[] = [...userNamespaceConditions(node), ...blobConditions(node, open)];
   let usableSeconds = 0;
   await withLease(node, meter, signal, async (leased) => {
     const place = { node, leased, state, meter, atStep };

@@ -1,7 +1,7 @@
 import { tryIdMappedMount } from "../../host/id-mapped-mount.ts";
 import type { Condition } from "../../runtime.ts";
 import { RuntimeError } from "../../runtime-error.ts";
-import type { ContainerdNode } from "../containerd-node.ts";
+import { type ContainerdNode, criNamespace } from "../containerd-node.ts";
 
 /**
  * From 2.3 on containerd ID-maps all mounts below its snapshots for every pod with a user namespace (`core/mount/mount_idmapped_linux.go`):
@@ -19,8 +19,11 @@ export async function refuseUnmappable(node: ContainerdNode, mountPoint: string)
 }
 
 /** What pods with user namespaces can expect of injected images. */
-export function userNamespaceConditions(version: string): Condition[] {
-  if (!isFrom(version, 0) || isFrom(version, 3)) return [];
+export function userNamespaceConditions({
+  version,
+  namespace,
+}: Pick<ContainerdNode, "version" | "namespace">): Condition[] {
+  if (namespace !== criNamespace || !isFrom(version, 0) || isFrom(version, 3)) return [];
   return [
     {
       type: "UserNamespacesUnsupported",
