@@ -75,8 +75,8 @@ test("a new image gets one snapshot over the empty one, and all names with the t
   assert.deepEqual(
     plan.records.map(({ name, action }) => [name, action]),
     [
-      [`example.com/app@${app.target.digest}`, "create"],
       [app.config.digest, "create"],
+      [`example.com/app@${app.target.digest}`, "create"],
       ["example.com/app:v1", "create"],
     ],
   );
@@ -105,7 +105,7 @@ test("a registry's port is no tag", () => {
   const names = recordNames(image("app", "a", "localhost:5000/app@sha256:0"), "k8s.io");
   assert.deepEqual(names.slice(1), ["localhost:5000/app@sha256:0"]);
   const tagged = image("app", "a", "localhost:5000/team/app:v2");
-  assert.equal(recordNames(tagged, "k8s.io")[0], `localhost:5000/team/app@${tagged.target.digest}`);
+  assert.equal(recordNames(tagged, "k8s.io")[1], `localhost:5000/team/app@${tagged.target.digest}`);
 });
 
 test("a tag that somebody else has set is kept and told, unless forced", () => {

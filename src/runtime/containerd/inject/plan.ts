@@ -49,12 +49,15 @@ export function planImage(disk: DiskIndex, image: IndexImage, state: OwnedState,
   return { image, top: isThere ? undefined : top, records, conditions };
 }
 
-/** Names under which CRI looks an image up: its id, its tags, and each repository with the digest. Docker wants the tags alone. */
+/**
+ * Names under which CRI looks an image up: its id, each repository with the digest, its tags. The id comes first: CRI makes that record itself
+ * as soon as it sees another one, and then it is not ours. Docker wants the tags alone.
+ */
 export function recordNames(image: IndexImage, namespace: string): string[] {
   if (namespace === dockerNamespace) return [...image.names];
   const repositories = image.names.filter((name) => !name.includes("@")).map(repositoryOf);
   const digests = repositories.map((repository) => `${repository}@${image.target.digest}`);
-  return [...new Set([...digests, idRecordName(image.config.digest), ...image.names])];
+  return [...new Set([idRecordName(image.config.digest), ...digests, ...image.names])];
 }
 
 export function idRecordName(config: Digest): string {
