@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 import type { Finding } from "../../src/runtime/doctor/finding.ts";
 import type { DoctorReport } from "../../src/runtime/doctor/run-doctor.ts";
@@ -81,18 +83,22 @@ test("doctor prints the lines that containerd's EROFS snapshotter needs", {
 }, async () => {
   await using scope = new AsyncDisposableStack();
   if (newest === undefined) return;
-  {
-    const cli = await NodeCli.start(scope, newest, { snapshotter: "erofs" });
-    const { code, found } = await examine(cli);
-    assert.equal(code, 1);
-    assert.match(
-      found.get("snapshotter")?.wayOut ?? "",
-      /^layer_content_caches = \["\/run\/nodewarm\/disks\/ID\/erofs"\]$/m,
-    );
-    assert.doesNotMatch(found.get("snapshotter")?.wayOut ?? "", /unpack_config/);
-  }
-  const layerContentCaches = ["/run/nodewarm/disks/x/erofs"];
-  const cli = await NodeCli.start(scope, newest, { snapshotter: "erofs", layerContentCaches });
+  const cli = await NodeCli.start(scope, newest, { snapshotter: "erofs" });
+  const before = await examine(cli);
+  assert.equal(before.code, 1);
+  const wayOut = before.found.get("snapshotter")?.wayOut ?? "";
+  const folder = `${cli.daemon.root}/io.containerd.snapshotter.v1.erofs/nodewarm`;
+  assert.ok(wayOut.split("\n").includes(`layer_content_caches = ["${folder}"]`), wayOut);
+  assert.doesNotMatch(wayOut, /unpack_config/);
+  const file = join(cli.daemon.directory, "config.toml");
+  const table = /^\[plugins\."?'?io\.containerd\.snapshotter\.v1\.erofs'?"?\]$/m;
+  const text = await readFile(file, "utf8");
+  assert.match(text, table);
+  await writeFile(
+    file,
+    text.replace(table, (line) => `${line}\nlayer_content_caches = ["${folder}"]`),
+  );
+  await cli.daemon.restart();
   const { code, found } = await examine(cli);
   assert.equal(found.get("snapshotter")?.result, "ok");
   assert.equal(code, 0);
