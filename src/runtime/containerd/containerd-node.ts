@@ -1,3 +1,4 @@
+import { realpath } from "node:fs/promises";
 import { join } from "node:path";
 import { type MountNamespace, openMountNamespace } from "../host/mount-namespace.ts";
 import type { Mounts } from "../host/mounts.ts";
@@ -71,6 +72,9 @@ export async function openContainerdNode(address: string, namespace: string): Pr
       );
     const mountNamespace = await openMountNamespace(pid);
     const inNamespace = client.withNamespace(namespace);
+    // The mount table has paths without links; those of another namespace are taken as they are.
+    const resolved = (path: string) => (mountNamespace.isOwn ? realpath(path) : path);
+    const [snapshotterFolder, contentFolder] = await Promise.all([resolved(snapshotterRoot), resolved(contentRoot)]);
     return {
       client,
       namespace,
@@ -81,8 +85,8 @@ export async function openContainerdNode(address: string, namespace: string): Pr
       otherHandlers: use.otherHandlers,
       snapshots: inNamespace.snapshots(use.snapshotter),
       snapshotWriter: inNamespace.snapshotWriter(use.snapshotter),
-      snapshotsFolder: join(snapshotterRoot, "snapshots"),
-      blobsFolder: join(contentRoot, "blobs"),
+      snapshotsFolder: join(snapshotterFolder, "snapshots"),
+      blobsFolder: join(contentFolder, "blobs"),
       sharingPolicy: find("metadata.v1", "bolt")?.exports.policy,
       mountNamespace,
       mounts: new SystemMounts(mountNamespace),

@@ -47,6 +47,8 @@ export async function readOwnedState(node: ContainerdNode): Promise<OwnedState> 
       continue;
     }
     const { [label.disk]: disk = "", [label.number]: number = "", [label.tree]: tree = "" } = labels;
+    // Both become parts of paths.
+    if (!/^\d*$/.test(number) || !/^(?:[\w-]+(?:\/[\w.-]*\w)*)?$/.test(tree)) continue;
     owned.set(name, { name, parent, role, disk, number, tree });
   }
   return {

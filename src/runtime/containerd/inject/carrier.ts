@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
 import { mkdir, open, readFile } from "node:fs/promises";
 import { resolve } from "node:path";
+import { indexName } from "../../../disk/index-document.ts";
 import { blockDeviceIdentity } from "../../host/block-devices.ts";
 import { syncFilesystem } from "../../host/sync-filesystem.ts";
 import type { OpenDisk } from "../../runtime.ts";
@@ -56,7 +57,7 @@ export async function ensureEmpty(place: Place): Promise<void> {
  * The snapshot of a disk with the disk mounted on it, both made where they are missing. What to mount there is written into its folder,
  * under the mount, for a boot without containerd.
  */
-export async function ensureCarrier(place: Place, openDisk: OpenDisk, force: boolean): Promise<OwnedSnapshot> {
+export async function ensureCarrier(place: Place, openDisk: OpenDisk): Promise<OwnedSnapshot> {
   const { node, state, atStep } = place;
   const { source } = openDisk;
   const identity = await blockDeviceIdentity(source.path);
@@ -77,15 +78,48 @@ export async function ensureCarrier(place: Place, openDisk: OpenDisk, force: boo
   atStep("mount disk");
   // Only root passes: the trees of a disk hold setuid programs. Containers come through the carrier.
   await mkdir(node.local(mountPoint), { recursive: true, mode: 0o700 });
-  await node.mounts.mountDisk(source, mountPoint);
-  if (!force) await refuseUnmappable(node, mountPoint);
-  const known = carrierOf(state, source.id);
-  const carrier =
-    known ??
-    (await makeEmptySnapshot(place, carrierName(source.id), "carrier", labels, (fs) => writeCarrierFile(fs, file)));
-  atStep("mount carrier");
-  await mountOnCarrier(node, mountPoint, carrier, file);
-  return carrier;
+  const { isNew } = await node.mounts.mountDisk(source, mountPoint);
+  try {
+    await requireMounted(node, mountPoint, source);
+    await refuseUnmappable(node, mountPoint);
+    const known = carrierOf(state, source.id);
+    const carrier =
+      known ??
+      (await makeEmptySnapshot(place, carrierName(source.id), "carrier", labels, (fs) => writeCarrierFile(fs, file)));
+    atStep("mount carrier");
+    await mountOnCarrier(node, mountPoint, carrier, file);
+    return carrier;
+  } catch (error) {
+    // Without a carrier no ejection would find it.
+    if (isNew) await node.mounts.unmount(mountPoint).catch(() => {});
+    throw error;
+  }
+}
+
+/** The id stands in the second line of the index. */
+const indexHeadBytes = 256;
+
+/**
+ * What is mounted must be what was verified: a file that was written over while an older disk was mounted from it still shows that one. Throws
+ * `RuntimeError` `failed-precondition`.
+ */
+async function requireMounted(
+  node: ContainerdNode,
+  mountPoint: string,
+  { id, path }: OpenDisk["source"],
+): Promise<void> {
+  const handle = await open(node.local(`${mountPoint}/${indexName}`), constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    const head = Buffer.alloc(indexHeadBytes);
+    await handle.read(head, 0, indexHeadBytes, 0);
+    if (head.includes(`"id": "${id}"`)) return;
+  } finally {
+    await handle.close();
+  }
+  throw new RuntimeError(
+    "failed-precondition",
+    `${path} was verified as disk ${id}, but another one is mounted from it: was the file changed in place? Put new disks there under another name, or by rename, and inject again`,
+  );
 }
 
 async function mountOnCarrier(

@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import { chainIDs } from "../../../disk/build/chain.ts";
 import { DiskError } from "../../../disk/disk-error.ts";
 import type { IndexImage } from "../../../disk/reader/disk-index.ts";
 import type { DiskReader } from "../../../disk/reader/disk-reader.ts";
@@ -31,6 +32,42 @@ export async function imageDocuments(disk: DiskReader, image: IndexImage): Promi
     { kind: "manifest", digest: image.manifest.digest, bytes: manifest, child: image.config.digest },
     ...indexes.reverse(),
   ];
+}
+
+/**
+ * Compares what the index of the disk says of an image with the image's own documents: layers and chainIDs name snapshots that pulls of
+ * other images stand on. Throws `DiskError` `corrupt`.
+ */
+export async function checkImage(disk: DiskReader, image: IndexImage): Promise<void> {
+  const [config, manifest] = await Promise.all([
+    readDocument(disk, image.config.digest),
+    readDocument(disk, image.manifest.digest),
+  ]);
+  const { rootfs } = parse(config) as { readonly rootfs?: { readonly diff_ids?: unknown } };
+  const named = parse(manifest) as {
+    readonly config?: { readonly digest?: unknown };
+    readonly layers?: readonly { readonly digest?: unknown }[];
+  };
+  const diffIDs = image.layers.map(({ diffID }) => diffID);
+  const equal = (one: readonly unknown[], other: unknown): boolean =>
+    Array.isArray(other) && one.length === other.length && one.every((each, i) => each === other[i]);
+  const isSame =
+    named.config?.digest === image.config.digest &&
+    equal(diffIDs, rootfs?.diff_ids ?? []) &&
+    equal(
+      image.layers.map(({ chainID }) => chainID),
+      chainIDs(diffIDs),
+    );
+  if (!isSame)
+    throw new DiskError(
+      "corrupt",
+      `${disk.source.name}: its index says other layers of ${image.names[0] ?? image.target.digest} than the image itself; build the disk again`,
+    );
+}
+
+function parse(bytes: Uint8Array): object {
+  const document: unknown = JSON.parse(Buffer.from(bytes).toString("utf8"));
+  return typeof document === "object" && document !== null ? document : {};
 }
 
 /** The indexes from the target down; nearly always the target alone. */

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFile, rename, symlink, writeFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
 import type { ContainerdDaemon } from "../../../../test/support/runtimes/containerd-daemon.ts";
 import { connectCri, runPodToEnd } from "../../../../test/support/runtimes/cri-pod.ts";
@@ -92,6 +93,26 @@ for (const runtime of await containerdRuntimes()) {
         new Set(report.images.map(({ result, chain }) => `${result} ${chain}`)),
         new Set(["present complete"]),
       );
+    });
+
+    test("a root behind a symbolic link is the same place", async () => {
+      await daemon.stop();
+      await rename(daemon.root, `${daemon.root}-there`);
+      await symlink(`${daemon.root}-there`, daemon.root);
+      await daemon.start();
+      const again = await openTestNode(scope, daemon);
+      const report = await injectPath(again, path);
+      assert.deepEqual(new Set(report.images.map(({ result }) => result)), new Set(["present"]));
+      const fs = (await again.mounts.table()).entries.filter(({ mountPoint }) => mountPoint.startsWith(daemon.root));
+      assert.equal(fs.length, 1);
+      assert.equal(await daemon.run({ image: appName, namespace: "k8s.io" }), "variant 1\n");
+    });
+
+    test("a file that was changed in place is not taken for the disk that is mounted from it", async () => {
+      const other = await makeInjectionDisk(scope, images, { sequence: 7 });
+      const bytes = await readFile(other.path);
+      await writeFile(path, bytes);
+      await assert.rejects(injectPath(await openTestNode(scope, daemon), path), /changed in place|another disk/);
     });
   });
 }

@@ -12,6 +12,7 @@ import { listSnapshots, type OwnedState, readOwnedState } from "../owned-state.t
 import { label } from "../ownership.ts";
 import { unfitSnapshotter } from "../snapshotter.ts";
 import { ensureCarrier, ensureEmpty } from "./carrier.ts";
+import { checkImage } from "./disk-documents.ts";
 import { writeDocuments } from "./documents.ts";
 import { linkLayerImages, makeCachedSnapshots, refuseWithoutLayerImages } from "./erofs-layers.ts";
 import type { AtStep, InjectJob } from "./job.ts";
@@ -58,6 +59,7 @@ export async function injectDisk(
     if (condition !== undefined) skipped.set(image, condition);
   }
   const images = wanted.filter((image) => !skipped.has(image));
+  for (const image of images) await checkImage(open.disk, image);
   const plans = images.map((image) =>
     planImage(open.disk.index, image, state, { namespace: node.namespace, force: options.force }),
   );
@@ -68,7 +70,7 @@ export async function injectDisk(
   await withLease(node, meter, signal, async (leased) => {
     const place = { node, leased, state, meter, atStep };
     if (!usesLayerImages(node)) await ensureEmpty(place);
-    const carrier = await ensureCarrier(place, open, options.force);
+    const carrier = await ensureCarrier(place, open);
     const job: InjectJob = { node, leased, open, options, state, carrier, meter, atStep };
     if (usesLayerImages(node)) await linkLayerImages(job);
     const repaired = usesLayerImages(node) ? [] : await repairLinks(job);
@@ -119,7 +121,7 @@ export async function injectDisk(
 async function injectBatch(job: InjectJob, plans: readonly ImagePlan[]): Promise<void> {
   const tops = new Map(plans.flatMap(({ top }) => (top === undefined ? [] : [[top.name, top]])));
   const unfinished = plans.filter(({ top, records }) => top !== undefined || records.length > 0);
-  await Promise.all([
+  const halves = await Promise.allSettled([
     usesLayerImages(job.node)
       ? makeCachedSnapshots(
           job,
@@ -131,6 +133,8 @@ async function injectBatch(job: InjectJob, plans: readonly ImagePlan[]): Promise
       unfinished.map(({ image }) => image),
     ),
   ]);
+  // Neither goes on under a lease and a lock that the other has given up.
+  for (const half of halves) if (half.status === "rejected") throw half.reason;
   await sideBySide(unfinished, (plan) => writeRecords(job, plan));
 }
 

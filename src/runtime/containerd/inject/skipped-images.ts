@@ -14,7 +14,7 @@ export async function sandboxImages(node: ContainerdNode): Promise<ReadonlySet<s
 
 /** Why an image of the disk is not injected; `undefined` when it is. */
 export function whySkipped(
-  node: Pick<ContainerdNode, "namespace" | "otherHandlers">,
+  node: Pick<ContainerdNode, "namespace" | "otherHandlers" | "sharingPolicy">,
   disk: DiskIndex,
   image: IndexImage,
   { handlers }: Pick<InjectOptions, "handlers">,
@@ -27,15 +27,15 @@ export function whySkipped(
       message: `${name} is the image of pod sandboxes, which must start without the disk; let the node pull it`,
     };
   const [other] = node.otherHandlers;
-  if (other !== undefined && handlers === "all" && !disk.blobs)
+  if (other !== undefined && handlers === "all" && (!disk.blobs || node.sharingPolicy === "isolated"))
     return {
       type: "HandlerNeedsBlobs",
-      message: `${name} could not be started by runtime handler "${other.name}", whose snapshotter ${other.snapshotter} needs the layer blobs; build the disk with --blobs, or inject for the default handler alone with --handlers default-only`,
+      message: `${name} could not be started by runtime handler "${other.name}", whose snapshotter ${other.snapshotter} needs the layer blobs; build the disk with --blobs (and let containerd share its content between namespaces), or inject for the default handler alone with --handlers default-only`,
     };
   return undefined;
 }
 
-/** As all distributions of Kubernetes name it: registry.k8s.io/pause and its mirrors. */
+/** As the distributions of Kubernetes name it: registry.k8s.io/pause, rancher/mirrored-pause. */
 function isPause(image: IndexImage): boolean {
-  return image.names.some((name) => /(?:^|\/)pause[:@]/.test(name));
+  return image.names.some((name) => /(?:^|[/-])pause[:@]/.test(name));
 }

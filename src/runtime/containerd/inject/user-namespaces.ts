@@ -5,16 +5,17 @@ import { type ContainerdNode, criNamespace } from "../containerd-node.ts";
 
 /**
  * From 2.3 on containerd ID-maps all mounts below its snapshots for every pod with a user namespace (`core/mount/mount_idmapped_linux.go`):
- * one that refuses breaks all such pods of the node, of pulled images too. So a disk that cannot be mapped is not put there. Throws
- * `RuntimeError` `failed-precondition`.
+ * one that refuses breaks all such pods of the node, of pulled images too. So a disk that cannot be mapped is not put there, unless nothing
+ * can be mapped on this node and there is nothing to break. Throws `RuntimeError` `failed-precondition`.
  */
 export async function refuseUnmappable(node: ContainerdNode, mountPoint: string): Promise<void> {
   if (!isFrom(node.version, 3)) return;
   const trial = await tryIdMappedMount(mountPoint, node.mountNamespace);
   if (trial.isSupported) return;
+  if (!(await tryIdMappedMount(node.snapshotsFolder, node.mountNamespace)).isSupported) return;
   throw new RuntimeError(
     "failed-precondition",
-    `mounts of this disk cannot be ID-mapped (${trial.reason}), and beside it no pod with a user namespace would start; use a kernel with ID-mapped EROFS (5.19 or later), or --force where no pod has hostUsers: false`,
+    `mounts of this disk cannot be ID-mapped (${trial.reason}), and beside it no pod with a user namespace would start; use a kernel with ID-mapped EROFS (5.19 or later)`,
   );
 }
 
