@@ -1,7 +1,8 @@
 import { realpath } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { type MountNamespace, openMountNamespace } from "../host/mount-namespace.ts";
 import type { Mounts } from "../host/mounts.ts";
+import { errorCode } from "../host/system-calls.ts";
 import { SystemMounts } from "../host/system-mounts.ts";
 import { RuntimeError } from "../runtime-error.ts";
 import { type ContainerdClient, type NamespaceClient, openContainerd } from "./client/containerd-client.ts";
@@ -73,7 +74,7 @@ export async function openContainerdNode(address: string, namespace: string): Pr
     const mountNamespace = await openMountNamespace(pid);
     const inNamespace = client.withNamespace(namespace);
     // The mount table has paths without links; those of another namespace are taken as they are.
-    const resolved = (path: string) => (mountNamespace.isOwn ? realpath(path) : path);
+    const resolved = (path: string) => (mountNamespace.isOwn ? withoutLinks(path) : path);
     const [snapshotterFolder, contentFolder] = await Promise.all([resolved(snapshotterRoot), resolved(contentRoot)]);
     return {
       client,
@@ -110,4 +111,14 @@ async function snapshotterIn(
   if (namespace !== criNamespace) return { snapshotter: "overlayfs", otherHandlers: [] };
   using cri = openCri(client.address);
   return await snapshotterOfCri(cri, client);
+}
+
+/** A path through links resolved as far as it exists: containerd makes some of its folders when it first needs them. */
+async function withoutLinks(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch (error) {
+    if (errorCode(error) !== "ENOENT" || path === dirname(path)) throw error;
+    return join(await withoutLinks(dirname(path)), basename(path));
+  }
 }
