@@ -148,9 +148,9 @@ async function removeFolder(path: string): Promise<void> {
 }
 
 async function deviceOf(number: DeviceNumber): Promise<Device> {
-  // Its folder in sysfs has the name of the device.
-  const folder = await readlink(`/sys/dev/block/${formatDeviceNumber(number)}`).catch(() => "");
-  const path = `/dev/${basename(folder)}`;
+  // Its folder in sysfs has the name of the device, with `!` for each slash; a device that is gone has none.
+  const folder = await readlink(`/sys/dev/block/${formatDeviceNumber(number)}`).catch(() => "gone");
+  const path = `/dev/${basename(folder).replaceAll("!", "/")}`;
   return { path, number, file: await backingFile(path) };
 }
 
