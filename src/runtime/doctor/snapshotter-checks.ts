@@ -1,8 +1,8 @@
 import type { Configuration } from "../containerd/configuration.ts";
 import type { ContainerdNode } from "../containerd/containerd-node.ts";
 import { layerCacheFolder } from "../containerd/layer-cache.ts";
+import { isFrom, parseVersion } from "../containerd/version-number.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
-import { isFrom, parseVersion } from "./version-checks.ts";
 
 const erofsTable = "io.containerd.snapshotter.v1.erofs";
 

@@ -12,6 +12,7 @@ function skipped(
   sandboxes: readonly string[] = [],
 ): string | undefined {
   const { blobs = false, ...more } = on;
+  // All that is looked at of an image.
   const image = { names: [name], target: { digest: "sha256:0" } } as unknown as IndexImage;
   const disk = { blobs } as DiskIndex;
   return whySkipped({ ...node, ...more }, disk, image, { handlers: "all" }, new Set(sandboxes))?.type;

@@ -2,6 +2,7 @@ import { tryIdMappedMount } from "../../host/id-mapped-mount.ts";
 import type { Condition } from "../../runtime.ts";
 import { RuntimeError } from "../../runtime-error.ts";
 import { type ContainerdNode, criNamespace } from "../containerd-node.ts";
+import { isFrom, parseVersion } from "../version-number.ts";
 
 /**
  * From 2.3 on containerd ID-maps all mounts below its snapshots for every pod with a user namespace (`core/mount/mount_idmapped_linux.go`):
@@ -9,7 +10,7 @@ import { type ContainerdNode, criNamespace } from "../containerd-node.ts";
  * can be mapped on this node and there is nothing to break. Throws `RuntimeError` `failed-precondition`.
  */
 export async function refuseUnmappable(node: ContainerdNode, mountPoint: string): Promise<void> {
-  if (!isFrom(node.version, 3)) return;
+  if (!isFrom2(node.version, 3)) return;
   const trial = await tryIdMappedMount(mountPoint, node.mountNamespace);
   if (trial.isSupported) return;
   if (!(await tryIdMappedMount(node.snapshotsFolder, node.mountNamespace)).isSupported) return;
@@ -24,7 +25,7 @@ export function userNamespaceConditions({
   version,
   namespace,
 }: Pick<ContainerdNode, "version" | "namespace">): Condition[] {
-  if (namespace !== criNamespace || !isFrom(version, 0) || isFrom(version, 3)) return [];
+  if (namespace !== criNamespace || !isFrom2(version, 0) || isFrom2(version, 3)) return [];
   return [
     {
       type: "UserNamespacesUnsupported",
@@ -33,8 +34,8 @@ export function userNamespaceConditions({
   ];
 }
 
-/** Whether a version of containerd is 2.`minor` or later. */
-function isFrom(version: string, minor: number): boolean {
-  const [, major = "0", found = "0"] = /^v?(\d+)\.(\d+)/.exec(version) ?? [];
-  return Number(major) > 2 || (Number(major) === 2 && Number(found) >= minor);
+/** Whether a version of containerd is 2.`minor` or later; one that cannot be read is taken for an old one. */
+function isFrom2(text: string, minor: number): boolean {
+  const version = parseVersion(text);
+  return version !== undefined && isFrom(version, [2, minor, 0]);
 }
