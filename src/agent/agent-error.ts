@@ -1,0 +1,12 @@
+import { CodedError } from "../oci/coded-error.ts";
+
+export type AgentErrorCode =
+  | "invalid-configuration"
+  | "not-trusted"
+  | "not-found"
+  | "no-space"
+  | "state-unusable"
+  | "busy";
+
+/** What the agent itself refuses or cannot do. Messages name the thing, the place and the way out. */
+export class AgentError extends CodedError<AgentErrorCode> {}
