@@ -2,7 +2,7 @@ import type { ContentInfo } from "./client/content.ts";
 import type { Image } from "./client/images.ts";
 import type { Snapshot } from "./client/snapshots.ts";
 import type { ContainerdNode } from "./containerd-node.ts";
-import { carrierName, emptyName, label, roleOf, type SnapshotRole } from "./ownership.ts";
+import { carrierName, emptyName, label, recordOwner, roleOf, type SnapshotRole } from "./ownership.ts";
 
 /** A committed snapshot of ours. */
 export type OwnedSnapshot = {
@@ -24,8 +24,10 @@ export type OwnedState = {
   readonly owned: ReadonlyMap<string, OwnedSnapshot>;
   /** Active snapshots of ours that someone did not get to commit. */
   readonly unfinished: readonly string[];
-  /** All image records, by name. */
+  /** All image records, by name. Those that are not ours have no labels of ours here, whatever they carry. */
   readonly images: ReadonlyMap<string, Image>;
+  /** Names of records that are not ours and carry labels of ours: somebody copied one of ours. */
+  readonly copiedRecords: ReadonlySet<string>;
   /** Blobs of ours. */
   readonly blobs: readonly ContentInfo[];
 };
@@ -55,9 +57,22 @@ export async function readOwnedState(node: ContainerdNode): Promise<OwnedState> 
     snapshots,
     owned,
     unfinished,
-    images: new Map(images.map((image) => [image.name, image])),
+    ...ownRecords(images),
     blobs,
   };
+}
+
+/** Tells records of ours from those that only carry our labels. */
+function ownRecords(records: readonly Image[]): Pick<OwnedState, "images" | "copiedRecords"> {
+  const images = new Map<string, Image>();
+  const copiedRecords = new Set<string>();
+  for (const record of records) {
+    const { [label.disk]: disk, [label.name]: name, ...labels } = record.labels;
+    const isCopy = recordOwner(record) === undefined && (disk !== undefined || name !== undefined);
+    images.set(record.name, isCopy ? { ...record, labels } : record);
+    if (isCopy) copiedRecords.add(record.name);
+  }
+  return { images, copiedRecords };
 }
 
 /** All of the default snapshotter, by name (active ones by key). Throws `RuntimeError`. */

@@ -2,7 +2,7 @@ import type { Labels } from "./client/label.ts";
 
 /**
  * What is ours carries labels: snapshots, blobs and image records. Nothing without them is ever removed. The record of a tag alone proves
- * nothing: a pull replaces its labels, and then the tag is no longer ours.
+ * nothing: a pull replaces its labels, and then the tag is no longer ours; and who gives an image another name copies them (`recordOwner`).
  */
 export const label = {
   /** On everything: id of the disk, or `shared` for what all disks of a namespace use. */
@@ -16,6 +16,8 @@ export const label = {
   /** On carriers: which disk is newer than which. */
   line: "nodewarm.io/line",
   sequence: "nodewarm.io/sequence",
+  /** On image records: the name of the record. */
+  name: "nodewarm.io/name",
   /** On leases: those that nobody works under are removed by the next program that holds the lock. */
   lease: "nodewarm.io/lease",
 } as const;
@@ -50,6 +52,20 @@ export const keyPrefix = "nodewarm/making/";
 
 /** Labels that CRI reads from image records: its own, and never to be collected by kubelet. */
 export const criImageLabels: Labels = { "io.cri-containerd.image": "managed", "io.cri-containerd.pinned": "pinned" };
+
+/**
+ * Id of the disk that an image record of ours belongs to; `undefined` for records of others. Those of others may carry all our labels:
+ * `ctr image tag` and `docker tag` copy them to the new record. So a record is ours only if its label names itself, or if it is that of an
+ * image id, which CRI makes, with the labels of the record that it has just seen, where it misses it.
+ */
+export function recordOwner({ name, labels }: { readonly name: string; readonly labels: Labels }): string | undefined {
+  return labels[label.name] === name || isIDRecord(name) ? labels[label.disk] : undefined;
+}
+
+/** Whether a record is that by which CRI knows the id of an image. */
+export function isIDRecord(name: string): boolean {
+  return name.startsWith("sha256:");
+}
 
 /** Role of a snapshot of ours; `undefined` for anything else. */
 export function roleOf(labels: Labels): SnapshotRole | undefined {

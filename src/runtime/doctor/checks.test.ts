@@ -125,7 +125,8 @@ describe("doctor", () => {
     };
     assertFinding(judgePauseImage([name], [image({})]), "ok", /on the node itself/);
     assertFinding(judgePauseImage([name], []), "warning", /crictl pull/);
-    assertFinding(judgePauseImage([name], [image({ "nodewarm.io/disk": "a" })]), "failure", /is on a disk/);
+    const ours = { "nodewarm.io/disk": "a", "nodewarm.io/name": name };
+    assertFinding(judgePauseImage([name], [image(ours)]), "failure", /is on a disk/);
     // The tag was pulled again since, the id is still ours.
     const id = { ...image({ "nodewarm.io/disk": "a" }), name: "sha256:2" };
     assertFinding(judgePauseImage([name], [image({}), id]), "failure", /is on a disk/);

@@ -3,7 +3,7 @@ import type { Image } from "../containerd/client/images.ts";
 import type { Configuration } from "../containerd/configuration.ts";
 import { type ContainerdNode, criNamespace } from "../containerd/containerd-node.ts";
 import { sandboxImages } from "../containerd/inject/skipped-images.ts";
-import { label } from "../containerd/ownership.ts";
+import { recordOwner } from "../containerd/ownership.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
 
 const name = "pause image";
@@ -19,9 +19,7 @@ export async function checkPauseImage(node: ContainerdNode, configuration: Confi
 
 export function judgePauseImage(names: readonly string[], images: readonly Image[]): Finding {
   const present = images.filter((image) => names.includes(image.name));
-  const ids = new Set(
-    images.filter(({ labels }) => labels[label.disk] !== undefined).map(({ target }) => target.digest),
-  );
+  const ids = new Set(images.filter((image) => recordOwner(image) !== undefined).map(({ target }) => target.digest));
   const fromDisk = present.find(({ target }) => ids.has(target.digest));
   if (fromDisk !== undefined)
     return failure(

@@ -82,7 +82,7 @@ function factsOf(state: OwnedState) {
 
 function stateOf(...snapshots: readonly OwnedSnapshot[]): OwnedState {
   const owned = new Map(snapshots.map((each) => [each.name, each]));
-  return { snapshots: new Map(), owned, unfinished: [], images: new Map(), blobs: [] };
+  return { snapshots: new Map(), owned, unfinished: [], images: new Map(), copiedRecords: new Set(), blobs: [] };
 }
 
 function snapshot(role: "image" | "layer", top: number, disk = going): OwnedSnapshot {

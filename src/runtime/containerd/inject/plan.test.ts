@@ -54,6 +54,7 @@ function state(
     owned: new Map(),
     unfinished: [],
     images: new Map(images.map((each) => [each.name, each])),
+    copiedRecords: new Set(),
     blobs: [],
   };
 }

@@ -7,10 +7,11 @@ import type { ImagePlan } from "./plan.ts";
 /** Gives an image its names, the tags last: whoever finds one finds all else. One that somebody else makes meanwhile is his. */
 export async function writeRecords({ node, leased, meter, open, atStep }: InjectJob, plan: ImagePlan): Promise<void> {
   const { target } = plan.image;
-  const labels = { [label.disk]: open.disk.id, ...(node.namespace === criNamespace && criImageLabels) };
+  const common = { [label.disk]: open.disk.id, ...(node.namespace === criNamespace && criImageLabels) };
   for (const { name, action } of plan.records) {
     atStep("record");
     meter.count("record");
+    const labels = { ...common, [label.name]: name };
     try {
       if (action === "create") await leased.images.create({ name, target, labels });
       else await leased.images.update(name, { target, labels });
