@@ -46,7 +46,14 @@ export async function writeGoPlan(
         Target: { MediaType: image.target.mediaType, Digest: image.target.digest, Size: image.target.size },
       })),
     );
-    const nothing = { snapshots: new Map(), owned: new Map(), unfinished: [], images: new Map(), blobs: [] };
+    const nothing = {
+      snapshots: new Map(),
+      owned: new Map(),
+      unfinished: [],
+      images: new Map(),
+      copiedRecords: new Set<string>(),
+      blobs: [],
+    };
     const chains = planChains(disk.index.images, nothing).map((level) =>
       level.map(({ name, parent, tree }) => ({
         Name: name,
