@@ -1,44 +1,23 @@
 import { z } from "zod";
-import { parseReference } from "../oci/reference.ts";
-
-/** `apiVersion` of all objects of Nodewarm. */
-export const apiVersion = "nodewarm.io/v1alpha1";
-
-const durationPattern = /^(\d+(\.\d+)?(ms|s|m|h))+$/;
-const quantityPattern = /^[1-9]\d*(K|M|G|T|k|Ki|Mi|Gi|Ti)?$/;
-const dnsSubdomainPattern = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
-const labelKeyPattern = /^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
-const labelValuePattern = /^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/;
-const localSourcePattern = /^(oci|oci-archive|docker-archive):/;
-
-const duration = z.string().regex(durationPattern, 'must be a duration such as "90s", "10m" or "1h30m"');
-const objectName = z
-  .string()
-  .max(253)
-  .regex(
-    dnsSubdomainPattern,
-    "must be lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit",
-  );
-const labelKey = z.string().regex(labelKeyPattern, "must be a label key such as example.com/pool");
-const labelValue = z
-  .string()
-  .regex(labelValuePattern, "must be a label value: at most 63 letters, digits, '-', '_' and '.'");
-
-const reference = z.string().superRefine((text, context) => {
-  if (localSourcePattern.test(text)) {
-    context.addIssue("must be a reference in a registry; give layouts and archives on the command line");
-    return;
-  }
-  try {
-    parseReference(text);
-  } catch (error) {
-    context.addIssue(error instanceof Error ? error.message : String(error));
-  }
-});
+import {
+  apiVersion,
+  bytesPerSecond,
+  duration,
+  durationOfAtLeast,
+  imageReference,
+  labelKey,
+  labelValue,
+  objectName,
+} from "./fields.ts";
 
 const refresh = z
   .union(
-    [z.literal("Never"), z.strictObject({ interval: duration.describe("Time between two looks at the registry.") })],
+    [
+      z.literal("Never"),
+      z.strictObject({
+        interval: durationOfAtLeast("10s").describe("Time between two looks at the registry, at least `10s`."),
+      }),
+    ],
     {
       error: 'must be "Never" or {interval: DURATION}',
     },
@@ -49,9 +28,9 @@ const refresh = z
   );
 
 const image = z.strictObject({
-  ref: reference.describe("The image, as in a pod: `nginx:1.29`, `registry.example/team/app@sha256:…`."),
+  ref: imageReference.describe("The image, as in a pod: `nginx:1.29`, `registry.example/team/app@sha256:…`."),
   refresh,
-  gate: z.boolean().default(false).describe("Whether a new node takes no workloads before this image is warm."),
+  gate: z.boolean().default(true).describe("Whether a new node takes no workloads before this image is warm."),
   priority: z
     .int()
     .min(-1000)
@@ -87,12 +66,10 @@ const spec = z.strictObject({
     .describe("What happens after `gateTimeout`: `Open` lets workloads in, `Closed` keeps them out."),
   pullSecrets: z.array(objectName).default([]).describe("Names of pull secrets in Nodewarm's own namespace."),
   parallelism: z.int().min(1).max(64).default(3).describe("Images that one node fetches at the same time."),
-  bandwidth: z
-    .string()
-    .regex(quantityPattern, 'must be bytes per second, such as "50M" or "64Mi"')
+  bandwidth: bytesPerSecond
     .optional()
     .describe("Bytes per second that one node fetches at most; no bound when it is left out."),
-  disks: z.array(reference).default([]).describe("References of cache disks kept as artifacts in a registry."),
+  disks: z.array(imageReference).default([]).describe("References of cache disks kept as artifacts in a registry."),
   discover: z
     .strictObject({
       namespaces: z.array(objectName).min(1).describe("Namespaces whose workloads are looked at."),

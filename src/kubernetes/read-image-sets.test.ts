@@ -22,7 +22,7 @@ test("a short set gets every default", () => {
     kind: "ImageSet",
     metadata: { name: "web", labels: {}, annotations: {} },
     spec: {
-      images: [{ ref: "nginx:1.29", refresh: { interval: "5m" }, gate: false, priority: 0 }],
+      images: [{ ref: "nginx:1.29", refresh: { interval: "5m" }, gate: true, priority: 0 }],
       nodeSelector: { matchLabels: {}, matchExpressions: [] },
       gateTimeout: "10m",
       onTimeout: "Open",
@@ -117,6 +117,11 @@ const refusals: readonly (readonly [name: string, text: string, message: string]
   ["a ref with a space", `${head}spec: {images: [{ref: "a b"}]}\n`, "is no repository name"],
   ["a local source", `${head}spec: {images: [{ref: "oci:dir"}]}\n`, "give layouts and archives on the command line"],
   ["a wrong duration", `${head}spec: {gateTimeout: 5 minutes}\n`, "spec.gateTimeout: must be a duration"],
+  [
+    "an interval that is too short",
+    `${head}spec: {images: [{ref: a, refresh: {interval: 9s}}]}\n`,
+    "must be at least 10s",
+  ],
   ["a wrong refresh", `${head}spec: {images: [{ref: a, refresh: Always}]}\n`, '"Never" or {interval: DURATION}'],
   ["a wrong choice", `${head}spec: {onTimeout: Maybe}\n`, "spec.onTimeout: must be one of Open, Closed"],
   ["half a number", `${head}spec: {parallelism: 1.5}\n`, "spec.parallelism: must be a whole number"],

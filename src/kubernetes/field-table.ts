@@ -1,5 +1,4 @@
 import { z } from "zod";
-import { imageSetSchema } from "./image-set.ts";
 
 type JsonSchema = {
   readonly type?: string;
@@ -11,9 +10,9 @@ type JsonSchema = {
   readonly anyOf?: readonly JsonSchema[];
 };
 
-/** Markdown table of all fields of an `ImageSet`, their defaults and meaning, made from the schema that validates them. */
-export function imageSetTable(): string {
-  const schema = z.toJSONSchema(imageSetSchema, { io: "input" }) as JsonSchema;
+/** Markdown table of all fields of a kind, their defaults and meaning, made from the schema that validates its documents. */
+export function fieldTable(kind: z.ZodType): string {
+  const schema = z.toJSONSchema(kind, { io: "input" }) as JsonSchema;
   const rows = fieldsOf(schema, "").map(({ name, needed, field }) => {
     const fallback = field.default === undefined ? (needed ? "required" : "") : `\`${JSON.stringify(field.default)}\``;
     return `| \`${name}\` | ${fallback} | ${field.description ?? ""} |`;

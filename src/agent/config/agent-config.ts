@@ -1,0 +1,142 @@
+import { z } from "zod";
+import { apiVersion, bytesPerSecond, duration, labelKey, labelValue, objectName } from "../../kubernetes/fields.ts";
+
+const percent = z.int().min(1).max(99);
+const absolutePath = z.string().regex(/^\/[^\0]*$/, "must be an absolute path");
+const parallelism = z.int().min(1).max(64);
+
+const prefix = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9.[\]:-]+(\/[a-z0-9._-]+)*$/,
+    "must be a registry host, or host and path, such as registry.example/team",
+  );
+
+const mirror = z.strictObject({
+  url: z.url({ protocol: /^https?$/, error: "must be a URL with http or https" }).describe("Base URL of the mirror."),
+  resolve: z.boolean().default(true).describe("Whether the mirror is asked what a tag stands for, too."),
+});
+
+const credentials = z
+  .strictObject({
+    username: z.string().min(1).describe("Name to sign in with."),
+    passwordFile: absolutePath.describe("File with the password or token; read again when the registry refuses it."),
+  })
+  .describe("Come before those of docker config files and credential providers.");
+
+const registry = z.strictObject({
+  prefix: prefix.describe(
+    "Registry host, or host and leading part of repositories, as in normalised references; the longest that fits counts.",
+  ),
+  credentials: credentials.optional(),
+  plainHttp: z.boolean().default(false).describe("Speak HTTP without TLS."),
+  authorities: z
+    .array(absolutePath)
+    .default([])
+    .describe("PEM files of certificate authorities, beside those of the system."),
+  mirrors: z.array(mirror).default([]).describe("Asked in their order, before the registry itself."),
+});
+
+const disks = z
+  .strictObject({
+    folders: z
+      .array(absolutePath)
+      .default(["/var/lib/nodewarm/disks"])
+      .describe("Folders that only root can write; their `.erofs` files are disks. `--disks` adds to them."),
+    inject: z
+      .enum(["All", "Listed"])
+      .default("All")
+      .describe("`All`: every image of a trusted disk is wanted. `Listed`: only those that an image set lists."),
+    devices: z
+      .array(z.string().min(1))
+      .default([])
+      .describe("Block devices that are looked at: patterns of names in `/dev/disk/by-id`, or serial numbers."),
+    allow: z
+      .array(z.string().min(1))
+      .default([])
+      .describe(
+        "Lines or ids of disks that may be injected from devices. None by default: anybody can copy a volume name.",
+      ),
+    removeReleased: z
+      .boolean()
+      .default(false)
+      .describe("Remove the file of a disk when a newer one has taken its place and nothing holds it."),
+    grace: duration
+      .default("10m")
+      .describe("How long a disk may be away or unreadable before its images are taken from the runtime."),
+  })
+  .prefault({});
+
+const limits = z
+  .strictObject({
+    highWater: percent
+      .default(75)
+      .describe(
+        "Percent of bytes or inodes in use, above which nothing is fetched. Keep it below kubelet's threshold.",
+      ),
+    evictAbove: percent
+      .default(82)
+      .describe(
+        "Percent above which fetched images that are neither in use nor gated are given up, lowest priority first.",
+      ),
+    bandwidth: bytesPerSecond
+      .optional()
+      .describe("Bytes per second that the node fetches at most; no bound when left out."),
+    parallelism: parallelism
+      .default(4)
+      .describe("Images that the node fetches at the same time, of all sets together."),
+    parallelismPerRegistry: parallelism.default(4).describe("Images fetched from one registry at the same time."),
+  })
+  .refine(({ highWater, evictAbove }) => evictAbove > highWater, {
+    path: ["evictAbove"],
+    error: "must be higher than highWater",
+  })
+  .prefault({});
+
+const spec = z.strictObject({
+  labels: z.record(labelKey, labelValue).default({}).describe("Labels of this node, for `nodeSelector` of image sets."),
+  disks: disks.describe("Which disks are injected."),
+  limits: limits.describe("What all image sets together may use."),
+  keepPrevious: duration
+    .default("1h")
+    .describe("How long an image stays after its tag has moved and its last container is gone."),
+  registries: z.array(registry).default([]).describe("What differs from the runtime's own registry configuration."),
+  credentialProviders: z
+    .strictObject({
+      config: absolutePath.describe("kubelet's `CredentialProviderConfig` file."),
+      binaries: absolutePath.describe("Folder of the providers' programs."),
+    })
+    .optional()
+    .describe("kubelet's credential providers, for registries of clouds."),
+  docker: z
+    .strictObject({
+      overlay2: z
+        .boolean()
+        .default(false)
+        .describe("Inject into a Docker daemon with the overlay2 graph driver, where image ids differ."),
+    })
+    .prefault({})
+    .describe("Docker daemons."),
+  listen: z
+    .string()
+    .regex(/^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]*):\d{1,5}$/, 'must be HOST:PORT, such as "127.0.0.1:9470"')
+    .optional()
+    .describe("Address of `/healthz`, `/readyz` and `/metrics`; none when it is left out. `--listen` comes first."),
+});
+
+/** Schema of the `AgentConfig` document; unknown fields are errors. */
+export const agentConfigSchema = z.strictObject({
+  apiVersion: z.literal(apiVersion, { error: `must be ${apiVersion}` }).describe(`\`${apiVersion}\``),
+  kind: z.literal("AgentConfig", { error: "must be AgentConfig" }).describe("`AgentConfig`"),
+  metadata: z.strictObject({ name: objectName.describe("Any name.") }).describe("As in every Kubernetes object."),
+  spec: spec.prefault({}).describe("How the agent of this node works."),
+});
+
+/** How the agent of one node works, all defaults filled in. */
+export type AgentConfig = z.output<typeof agentConfigSchema>;
+export type AgentSpec = AgentConfig["spec"];
+
+/** What holds where no document says otherwise. */
+export function defaultAgentSpec(): AgentSpec {
+  return spec.parse({});
+}
