@@ -94,12 +94,16 @@ export interface ImageKeeper {
    */
   fetch(image: ResolvedImage, repository: string, options: FetchOptions): Promise<FetchReport>;
 
-  /** Points a name at a digest that is warm, pins it and marks it as ours; moves it whoever set it. No-op when it is so. */
+  /**
+   * Points a name at a digest that is warm, and pins it; moves it whoever set it, and it is ours then. One that others set to this digest
+   * stays theirs. No-op when it is so. Throws `failed-precondition` when the digest is not warm.
+   */
   setName(name: string, digest: Digest, options: { readonly signal: AbortSignal }): Promise<void>;
 
   /**
-   * Lets go of a name of ours. `remove`: the record goes where Nodewarm made it and nobody set it again; what no other record and no
-   * container needs is then collected by the runtime. `unpin`: it stays, as any image that was pulled. A name that is not ours stays as it is.
+   * Lets go of a name. `remove`: the record goes where Nodewarm made it and nobody set it again; what no other record and no
+   * container needs is then collected by the runtime. `unpin`: it stays, as any image that was pulled. A name that is not ours stays, and
+   * loses the pin that Nodewarm gave it. No-op when there is no such name.
    */
   release(name: string, how: "remove" | "unpin", options: { readonly signal: AbortSignal }): Promise<void>;
 

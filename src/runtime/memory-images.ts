@@ -5,17 +5,33 @@ import type { User } from "./runtime.ts";
 import { RuntimeError } from "./runtime-error.ts";
 
 /** `disk`: whose it is; `undefined` when it is the runtime's own. */
-type Record = { digest: Digest; disk: string | undefined };
-type Snapshot = { disk: string | undefined; tree: string; readonly isTop: boolean };
-type Target = { disk: string | undefined; readonly image: IndexImage };
+export type MemoryRecord = {
+  digest: Digest;
+  disk: string | undefined;
+  /** Made by fetching, or moved for what was fetched. */
+  isFetched: boolean;
+  isPinned: boolean;
+};
+/** `parent`: where it stands on others; tops of disks do not. */
+type Snapshot = { disk: string | undefined; tree: string; readonly isTop: boolean; readonly parent?: string };
+type Target = { disk: string | undefined; isFetched: boolean; readonly image: MemoryImage };
 type Container = { readonly snapshot: string; readonly disk: string | undefined };
+
+/** What matters of an image here. */
+export type MemoryImage = Pick<IndexImage, "target" | "tree"> & {
+  readonly layers: readonly { readonly chainID: Digest; readonly tree: string }[];
+};
 
 /** The images, snapshots and containers of a runtime in memory, and which disk each is from. */
 export class MemoryImages {
-  readonly #records = new Map<string, Record>();
+  /** False while the daemon is stopped. */
+  isRunning = true;
+  readonly #records = new Map<string, MemoryRecord>();
   readonly #snapshots = new Map<string, Snapshot>();
   readonly #targets = new Map<Digest, Target>();
   readonly #containers = new Map<string, Container>();
+  readonly #away = new Set<string>();
+  readonly #listeners = new Set<(name: string | undefined) => void>();
   #changes = 0;
 
   /** How often something changed. */
@@ -23,10 +39,25 @@ export class MemoryImages {
     return this.#changes;
   }
 
+  get records(): ReadonlyMap<string, Readonly<MemoryRecord>> {
+    return this.#records;
+  }
+
+  get targets(): ReadonlyMap<Digest, Readonly<Target>> {
+    return this.#targets;
+  }
+
+  /** Calls with the name of each record that changes, without one for snapshots. What comes back ends that. */
+  listen(listener: (name: string | undefined) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
   /** False when it is there already, whoever brought it. */
   addTop(disk: string, image: IndexImage): boolean {
     const name = topOf(image);
-    if (!this.#targets.has(image.target.digest)) this.#targets.set(image.target.digest, { disk, image });
+    if (!this.#targets.has(image.target.digest))
+      this.#targets.set(image.target.digest, { disk, isFetched: false, image });
     return (
       name !== undefined && image.tree !== null && this.#addSnapshot(name, { disk, tree: image.tree, isTop: true })
     );
@@ -43,13 +74,95 @@ export class MemoryImages {
   /** Makes or moves a tag; false when it is as wanted. */
   record(disk: string, name: string, digest: Digest): boolean {
     if (this.#records.get(name)?.digest === digest) return false;
-    this.#records.set(name, { digest, disk });
-    this.#changes++;
+    this.setRecord(name, { digest, disk, isFetched: false, isPinned: true });
     return true;
   }
 
   setTag(name: string, digest: Digest): void {
-    this.#records.set(name, { digest, disk: undefined });
+    this.setRecord(name, { digest, disk: undefined, isFetched: false, isPinned: false });
+  }
+
+  setRecord(name: string, record: Readonly<MemoryRecord>): void {
+    this.#records.set(name, { ...record });
+    this.#changed(name);
+  }
+
+  removeRecord(name: string): void {
+    if (this.#records.delete(name)) this.#changed(name);
+  }
+
+  /** Gives the runtime an image of its own; layers that can be used stay as they are. */
+  addOwn(image: MemoryImage, isFetched: boolean): void {
+    const { digest } = image.target;
+    const target = this.#targets.get(digest);
+    if (target === undefined) this.#targets.set(digest, { disk: undefined, isFetched, image });
+    else if (target.disk !== undefined && this.#away.has(target.disk)) {
+      // Healed: it needs its disk no more.
+      Object.assign(target, { disk: undefined, isFetched });
+      for (const record of this.#records.values())
+        if (record.digest === digest && record.disk !== undefined)
+          Object.assign(record, { disk: undefined, isFetched });
+    }
+    let parent: { parent?: string } = {};
+    for (const [i, { chainID, tree }] of image.layers.entries()) {
+      if (!this.hasSnapshot(chainID))
+        this.#snapshots.set(chainID, { disk: undefined, tree, isTop: i === image.layers.length - 1, ...parent });
+      parent = { parent: chainID };
+    }
+    this.#changed(undefined);
+  }
+
+  /** Whether a container could use it: it is there, and so is the disk that it leads to. */
+  hasSnapshot(chainID: string): boolean {
+    const snapshot = this.#snapshots.get(chainID);
+    return snapshot !== undefined && !(snapshot.disk !== undefined && this.#away.has(snapshot.disk));
+  }
+
+  removeSnapshot(chainID: string): void {
+    if (this.#snapshots.delete(chainID)) this.#changed(undefined);
+  }
+
+  /** Why no container of an image can start; empty when one can. */
+  missing(digest: Digest): string {
+    const target = this.#targets.get(digest);
+    if (target === undefined) return "its manifest is not there";
+    const top = topOf(target.image);
+    if (top === undefined || this.hasSnapshot(top)) return "";
+    const disk = this.#snapshots.get(top)?.disk;
+    return disk === undefined ? `its snapshot ${top} is gone` : `disk ${disk} is not mounted`;
+  }
+
+  /** Containers whose snapshots stand on the top of an image. */
+  usersOf(digest: Digest): User[] {
+    const target = this.#targets.get(digest);
+    const top = target && topOf(target.image);
+    return [...this.#containers].flatMap(([name, { snapshot }]): User[] => {
+      for (let at: string | undefined = snapshot; at !== undefined; at = this.#snapshots.get(at)?.parent)
+        if (at === top) return [{ kind: "container", name }];
+      return [];
+    });
+  }
+
+  isAway(disk: string): boolean {
+    return this.#away.has(disk);
+  }
+
+  /** As a device is pulled out, or comes back and is mounted. Nothing tells. */
+  setAway(disk: string, isAway: boolean): void {
+    if (isAway) this.#away.add(disk);
+    else this.#away.delete(disk);
+  }
+
+  /** Removes what no record and no container needs. */
+  collectGarbage(): void {
+    const named = new Set([...this.#records.values()].map(({ digest }) => digest));
+    for (const digest of this.#targets.keys()) if (!named.has(digest)) this.#targets.delete(digest);
+    const needed = new Set<string>();
+    for (const { image } of this.#targets.values()) for (const { chainID } of image.layers) needed.add(chainID);
+    for (const { snapshot } of this.#containers.values())
+      for (let at: string | undefined = snapshot; at !== undefined; at = this.#snapshots.get(at)?.parent)
+        needed.add(at);
+    for (const name of this.#snapshots.keys()) if (!needed.has(name)) this.removeSnapshot(name);
   }
 
   tag(name: string): Digest | undefined {
@@ -69,7 +182,7 @@ export class MemoryImages {
         const tree = treeIn(index, name, snapshot.isTop);
         if (tree === undefined) continue;
         Object.assign(snapshot, { disk: index.id, tree });
-        this.#changes++;
+        this.#changed(undefined);
         break;
       }
     }
@@ -92,10 +205,10 @@ export class MemoryImages {
   }
 
   /** Images that belong to a disk, with the names they have. */
-  ofDisk({ id }: DiskIndex): { readonly image: IndexImage; readonly names: readonly string[] }[] {
-    return [...this.#targets.values()].flatMap(({ disk, image }) => {
+  ofDisk({ id, images }: DiskIndex): { readonly image: IndexImage; readonly names: readonly string[] }[] {
+    return images.flatMap((image) => {
       const names = [...this.#records].flatMap(([name, { digest }]) => (digest === image.target.digest ? [name] : []));
-      return disk === id ? [{ image, names: names.sort() }] : [];
+      return this.#targets.get(image.target.digest)?.disk === id ? [{ image, names: names.sort() }] : [];
     });
   }
 
@@ -135,8 +248,8 @@ export class MemoryImages {
 
   /** Removes all that belongs to a disk; how many images those were. */
   removeDisk(disk: string): number {
-    for (const [name, snapshot] of this.#snapshots) if (snapshot.disk === disk) this.#snapshots.delete(name);
-    for (const [name, record] of this.#records) if (record.disk === disk) this.#records.delete(name);
+    for (const [name, snapshot] of this.#snapshots) if (snapshot.disk === disk) this.removeSnapshot(name);
+    for (const [name, record] of this.#records) if (record.disk === disk) this.removeRecord(name);
     let removed = 0;
     for (const [digest, target] of this.#targets) {
       if (target.disk !== disk) continue;
@@ -147,7 +260,10 @@ export class MemoryImages {
   }
 
   startContainer(image: string): string {
-    const target = this.#targets.get(this.#records.get(image)?.digest ?? "sha256:");
+    const digest = this.#records.get(image)?.digest ?? "sha256:";
+    const target = this.#targets.get(digest);
+    const missing = target && this.missing(digest);
+    if (missing) throw new RuntimeError("failed-precondition", `${image} cannot be started: ${missing}`);
     const snapshot = target && topOf(target.image);
     if (snapshot === undefined) throw new RuntimeError("not-found", `there is no image ${image}`);
     const id = randomUUID();
@@ -162,12 +278,17 @@ export class MemoryImages {
   #addSnapshot(name: string, snapshot: Snapshot): boolean {
     if (this.#snapshots.has(name)) return false;
     this.#snapshots.set(name, snapshot);
-    this.#changes++;
+    this.#changed(undefined);
     return true;
+  }
+
+  #changed(name: string | undefined): void {
+    this.#changes++;
+    for (const listener of this.#listeners) listener(name);
   }
 }
 
-function topOf({ layers }: IndexImage): Digest | undefined {
+function topOf({ layers }: MemoryImage): Digest | undefined {
   return layers.at(-1)?.chainID;
 }
 

@@ -26,13 +26,14 @@ const pollMs = 5;
  */
 export class MemoryRuntime implements Runtime {
   readonly name: string;
-  readonly #images = new MemoryImages();
+  readonly #images: MemoryImages;
   readonly #disks = new Map<string, MemoryDisk>();
   #last: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
-  constructor(name = "memory") {
+  constructor(name = "memory", images = new MemoryImages()) {
     this.name = name;
+    this.#images = images;
   }
 
   inject({ disk, source }: OpenDisk, options: InjectOptions): Promise<InjectReport> {
@@ -92,7 +93,7 @@ export class MemoryRuntime implements Runtime {
         line: index.line,
         sequence: index.sequence,
         source: path,
-        isMounted: true,
+        isMounted: !this.#images.isAway(index.id),
         images: this.#images.ofDisk(index).map(({ image, names }) => ({
           names,
           digest: image.target.digest,
@@ -211,6 +212,7 @@ export class MemoryRuntime implements Runtime {
 
   #mustBeOpen(): void {
     if (this.#isClosed) throw new RuntimeError("cancelled", `${this.name} is closed`);
+    if (!this.#images.isRunning) throw new RuntimeError("unavailable", `${this.name} is not running; start it`);
   }
 }
 
