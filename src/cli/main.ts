@@ -16,6 +16,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   mount: () => import("./commands/mount.ts"),
   status: () => import("./commands/status.ts"),
   doctor: () => import("./commands/doctor.ts"),
+  seed: () => import("./commands/seed.ts"),
 };
 
 const help = `Usage: nodewarm COMMAND [ARGUMENT...]
@@ -35,6 +36,7 @@ Nodes, as root:
   mount      mount again what was injected, after a reboot
   status     show what is injected where, and what is wrong with it
   doctor     find out whether this node can be injected, and what to do if not
+  seed       put disks and the program into the root file system of a node
 
   nodewarm COMMAND --help    all options of a command
   nodewarm --version         the version
