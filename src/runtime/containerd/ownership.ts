@@ -1,3 +1,4 @@
+import type { ImageOrigin } from "../image-keeper.ts";
 import type { Labels } from "./client/label.ts";
 
 /**
@@ -18,6 +19,10 @@ export const label = {
   sequence: "nodewarm.io/sequence",
   /** On image records: the name of the record. */
   name: "nodewarm.io/name",
+  /** On image records of ours that belong to no disk: what they name was fetched, or is kept as it was found. */
+  fetched: "nodewarm.io/fetched",
+  /** On image records of others that are kept: the pin is ours. */
+  kept: "nodewarm.io/kept",
   /** On leases: those that nobody works under are removed by the next program that holds the lock. */
   lease: "nodewarm.io/lease",
 } as const;
@@ -60,6 +65,21 @@ export const criImageLabels: Labels = { "io.cri-containerd.image": "managed", "i
  */
 export function recordOwner({ name, labels }: { readonly name: string; readonly labels: Labels }): string | undefined {
   return labels[label.name] === name || isIDRecord(name) ? labels[label.disk] : undefined;
+}
+
+/** Labels of an image record that is ours: of a disk, or of what was fetched; pinned where the runtime knows that. */
+export function recordLabels(name: string, owner: { readonly disk: string } | "fetched", isCri: boolean): Labels {
+  const whose: Labels = owner === "fetched" ? { [label.fetched]: "true" } : { [label.disk]: owner.disk };
+  return { ...whose, [label.name]: name, ...(isCri && criImageLabels) };
+}
+
+/** Who made an image record. Copies of our records are not ours (`recordOwner`). */
+export function recordOrigin(record: { readonly name: string; readonly labels: Labels }): ImageOrigin {
+  const disk = recordOwner(record);
+  if (disk !== undefined) return { from: "disk", disk };
+  const { name, labels } = record;
+  const isOurs = labels[label.name] === name || isIDRecord(name);
+  return isOurs && labels[label.fetched] !== undefined ? { from: "fetch" } : { from: "elsewhere" };
 }
 
 /** Whether a record is that by which CRI knows the id of an image. */
