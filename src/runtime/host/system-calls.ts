@@ -26,6 +26,8 @@ const declarations = {
   lsetxattr: "int lsetxattr(const uint8_t *path, const char *name, const uint8_t *value, size_t size, int flags)",
   utimensat: "int utimensat(int directory, const uint8_t *path, const uint8_t *times, int flags)",
   mknodat: "long syscall(long number, int directory, const uint8_t *path, unsigned int mode, unsigned int device)",
+  socket: "int socket(int domain, int type, int protocol)",
+  sendto: "long sendto(int fd, const uint8_t *data, size_t size, int flags, const uint8_t *address, unsigned int length)",
   lseek: "int64_t lseek(int fd, int64_t offset, int whence)",
 } as const;
 
