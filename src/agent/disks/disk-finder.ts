@@ -5,11 +5,16 @@ export type FoundDisk = {
   /** Absolute path of the file or the block device. */
   readonly path: string;
   readonly kind: "file" | "device";
-  /** `trusted`: may be injected now. `checking`: its bytes are being read. `refused`: not trusted. `broken`: its bytes are wrong or unreadable. */
+  /**
+   * `trusted`: may be injected now. `checking`: its bytes are being read, or wait for it. `refused`: not trusted. `broken`: its bytes are
+   * wrong or unreadable. A disk that was trusted and whose file changes is `checking` until it is known which of them it is.
+   */
   readonly state: "trusted" | "checking" | "refused" | "broken";
   /** Why it is not trusted and what to do, for a person. Empty when it is. */
   readonly reason: string;
-  /** What its index says; `undefined` where that could not be read. Of a disk that is not trusted it proves nothing. */
+  /** Of a disk that is `checking`: how much of it has been read, from 0 to 1. */
+  readonly checkedShare?: number;
+  /** What its index says; `undefined` where that was not or could not be read. Of a disk that is not trusted it proves nothing. */
   readonly identity: DiskIdentity | undefined;
 };
 
@@ -29,13 +34,22 @@ export type DiskIdentity = {
  */
 export interface DiskFinder {
   /**
-   * What is there now. Returns at once: a disk not seen before is `checking` until its bytes are verified in the background, and then
-   * `changes` tells.
+   * What is there now, by path. Returns without waiting for bytes: a disk not seen before is `checking` until they are verified in the
+   * background, and then `changes` tells. What is gone is not listed.
    */
   find(options: { readonly signal: AbortSignal }): Promise<readonly FoundDisk[]>;
-  /** One item whenever `find` may have another answer; ends without an error when `signal` aborts. */
+  /** One item whenever `find` may have another answer than at the call of this; ends without an error when `signal` aborts. */
   changes(options: { readonly signal: AbortSignal }): AsyncIterable<void>;
-  /** Opens a trusted disk for `Runtime.inject`; the caller closes it. Throws `DiskError`, `HostError`; `AgentError` `not-trusted`. */
+  /**
+   * Opens a trusted disk for `Runtime.inject`; the caller closes it. Trust and the state of the file are looked at once more, at the
+   * descriptor that is used. Throws `DiskError`, `HostError`; `AgentError` `not-found` or `not-trusted`.
+   */
   open(path: string): Promise<OpenDisk>;
+  /**
+   * Removes the file of a disk that has been released, if `path` still is the trusted disk with this id. Throws `AgentError` `not-found` or
+   * `not-trusted` (devices too), and what `unlink(2)` gives.
+   */
+  removeFile(path: string, id: string): Promise<void>;
+  /** Ends what runs in the background. May be called twice. */
   close(): Promise<void>;
 }
