@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { EjectOptions, EjectReport, User } from "../../runtime.ts";
 import { isRuntimeError, RuntimeError } from "../../runtime-error.ts";
@@ -6,7 +5,8 @@ import type { ContainerdNode } from "../containerd-node.ts";
 import type { AtStep } from "../inject/job.ts";
 import { lockNode } from "../node-lock.ts";
 import { carrierOf, emptyOf, type OwnedState, readOwnedState } from "../owned-state.ts";
-import { gcRootLabel, label } from "../ownership.ts";
+import { gcRootLabel } from "../ownership.ts";
+import { clearOrphans, collectGarbage } from "./collect-garbage.ts";
 import { planEjection } from "./eject-plan.ts";
 import { handOver } from "./hand-over.ts";
 import { removeLayerLinks } from "./layer-links.ts";
@@ -124,6 +124,7 @@ async function removeCarriers(
   const unmounted = new Map<string, UnmountedDisk>();
   for (const disk of disks) {
     const carrier = carrierOf(state, disk);
+    if (carrier !== undefined) await clearOrphans(node, carrier, atStep);
     unmounted.set(disk, await unmountDisk(node, disk, carrier, atStep));
     if (carrier === undefined) continue;
     atStep("remove-carrier");
@@ -141,13 +142,6 @@ async function removeCarriers(
     await node.snapshotWriter.updateLabels(empty.name, { [gcRootLabel]: undefined });
   }
   return unmounted;
-}
-
-/** Returns when a garbage collection is over that began after the call. */
-async function collectGarbage(node: ContainerdNode): Promise<void> {
-  const id = `nodewarm-${randomUUID()}`;
-  await node.in.leases.create(id, { [label.lease]: "eject" });
-  await node.in.leases.delete(id, { sync: true });
 }
 
 function requireKnown(node: ContainerdNode, disks: ReadonlySet<string>, state: OwnedState): void {
