@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { parseReference } from "../oci/reference.ts";
+import { durationMs } from "./quantities.ts";
 
 /** `apiVersion` of all objects of Nodewarm. */
 export const apiVersion = "nodewarm.io/v1alpha1";
@@ -10,19 +11,6 @@ const dnsSubdomainPattern = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]
 const labelKeyPattern = /^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
 const labelValuePattern = /^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/;
 const localSourcePattern = /^(oci|oci-archive|docker-archive):/;
-
-const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
-const unitBytes: Readonly<Record<string, number>> = {
-  k: 1e3,
-  K: 1e3,
-  M: 1e6,
-  G: 1e9,
-  T: 1e12,
-  Ki: 2 ** 10,
-  Mi: 2 ** 20,
-  Gi: 2 ** 30,
-  Ti: 2 ** 40,
-};
 
 /** Fields that more than one kind has. */
 export const duration = z.string().regex(durationPattern, 'must be a duration such as "90s", "10m" or "1h30m"');
@@ -56,18 +44,4 @@ export function durationOfAtLeast(minimum: string) {
   return duration.refine((text) => !durationPattern.test(text) || durationMs(text) >= durationMs(minimum), {
     error: `must be at least ${minimum}`,
   });
-}
-
-/** Milliseconds of a text that `duration` accepts. */
-export function durationMs(text: string): number {
-  return [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)].reduce(
-    (sum, [, count, unit = ""]) => sum + Number(count) * (unitMs[unit] ?? 0),
-    0,
-  );
-}
-
-/** Bytes of a text that `bytesPerSecond` accepts. */
-export function quantityBytes(text: string): number {
-  const [, count, unit = ""] = /^(\d+)(\w*)$/.exec(text) ?? [];
-  return Number(count) * (unitBytes[unit] ?? 1);
 }
