@@ -107,6 +107,25 @@ for (const [name, open] of Object.entries(sources)) {
       assert.equal(image.layers.length, 3);
     });
 
+    test("gives the bytes of a range", async () => {
+      await resolve(open, "linux/amd64", async (image) => {
+        for (const [position, { descriptor }] of image.layers.entries()) {
+          const all = await collect(image.openLayer(position, { signal }));
+          const { size } = descriptor;
+          const ranges = [
+            { offset: 0, length: 1 },
+            { offset: 0, length: size },
+            { offset: size >> 1, length: (size >> 2) + 1 },
+            { offset: size - 1, length: 1 },
+          ];
+          for (const range of ranges) {
+            const bytes = await collect(image.openLayer(position, { signal, range }));
+            assert.deepEqual(bytes, all.subarray(range.offset, range.offset + range.length), JSON.stringify(range));
+          }
+        }
+      });
+    });
+
     test("reads one layer several times at once", async () => {
       await resolve(open, "linux/amd64", async (image) => {
         const all = await Promise.all([0, 1, 2, 3].map(() => collect(image.openLayer(0, { signal }))));

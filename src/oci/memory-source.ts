@@ -50,8 +50,8 @@ function memoryStore(blobs: ReadonlyMap<Digest, Uint8Array>): BlobStore {
     async readDocument(descriptor) {
       return find(descriptor);
     },
-    async *openBlob(descriptor, { signal }) {
-      const blob = find(descriptor);
+    async *openBlob(descriptor, { signal, range: { offset, length } = { offset: 0, length: descriptor.size } }) {
+      const blob = find(descriptor).subarray(offset, offset + length);
       for (let start = 0; start < blob.length; start += pieceBytes) {
         signal.throwIfAborted();
         yield new Uint8Array(blob.subarray(start, start + pieceBytes));

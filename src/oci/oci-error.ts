@@ -21,6 +21,8 @@ export type OciErrorCode =
   | "registry-protocol"
   | "redirect-refused"
   | "transfer-broken"
+  /** The source gives blobs only as a whole. */
+  | "no-ranges"
   | "digest-mismatch"
   | "size-mismatch"
   | "limit-exceeded"

@@ -12,8 +12,15 @@ export type ResolvedLayer = {
   readonly diffID: Digest;
 };
 
+/** Bytes of a blob from `offset` on; `length` is at least 1, and both lie within the blob. */
+export type ByteRange = { readonly offset: number; readonly length: number };
+
 export type OpenLayerOptions = {
   readonly signal: AbortSignal;
+  /**
+   * Only these bytes. A source that can give blobs only from their beginning throws `no-ranges` for any other offset. Default: all.
+   */
+  readonly range?: ByteRange;
 };
 
 /** One image for one platform, as its source describes it. Layers are not yet read. */
@@ -31,7 +38,7 @@ export type ResolvedImage = {
   readonly documents: readonly ImageDocument[];
   readonly layers: readonly ResolvedLayer[];
   /**
-   * The bytes of layer `index` as stored (compressed), from the first to the last. Retries and resumes by itself.
+   * The bytes of layer `index` as stored (compressed), from the first to the last that are asked for. Retries and resumes by itself.
    * The bytes are not verified: the reader compares size and digest with the descriptor. A piece that fills its whole `ArrayBuffer` is the
    * reader's own from then on.
    * Throws `OciError`; ends early only by throwing. Stops when `signal` aborts.

@@ -149,14 +149,15 @@ async function send(
   response: ServerResponse,
   fault: Fault | undefined,
 ): Promise<void> {
-  const range = fault?.kind === "ignore-range" ? null : /^bytes=(\d+)-$/.exec(request.headers.range ?? "");
+  const range = fault?.kind === "ignore-range" ? null : /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
   const start = Number(range?.[1] ?? 0);
   const total = fault?.kind === "changed-length" ? fault.total : bytes.length;
   if (range && start >= total) {
     response.writeHead(416, { "content-range": `bytes */${total}` }).end();
     return;
   }
-  let body = Buffer.from(bytes.subarray(start));
+  const end = range?.[2] ? Math.min(total, Number(range[2]) + 1) : total;
+  let body = Buffer.from(bytes.subarray(start, end));
   if (fault?.kind === "wrong-bytes") body[0] = (body[0] ?? 0) ^ 1;
   if (fault?.kind === "resized") {
     body = fault.byBytes < 0 ? body.subarray(0, fault.byBytes) : Buffer.concat([body, Buffer.alloc(fault.byBytes)]);
@@ -164,8 +165,8 @@ async function send(
   const hasLength = fault?.kind !== "endless" && (fault?.kind !== "resized" || fault.withLength);
   response.writeHead(range ? 206 : 200, {
     ...headers,
-    ...(range && { "content-range": `bytes ${start}-${total - 1}/${total}` }),
-    ...(hasLength && { "content-length": fault?.kind === "changed-length" ? total - start : body.length }),
+    ...(range && { "content-range": `bytes ${start}-${end - 1}/${total}` }),
+    ...(hasLength && { "content-length": fault?.kind === "changed-length" ? end - start : body.length }),
   });
   response.flushHeaders();
   switch (fault?.kind) {

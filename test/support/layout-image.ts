@@ -32,10 +32,15 @@ export async function imageOfLayout(
       { descriptor: document.config, bytes: configBytes },
     ],
     layers,
-    async *openLayer(index, { signal }) {
+    async *openLayer(index, { signal, range: { offset, length } = { offset: 0, length: Number.POSITIVE_INFINITY } }) {
       const layer = layers[index];
       if (layer === undefined) throw new Error(`the image has no layer ${index}`);
-      yield* createReadStream(blobPath(layoutDirectory, layer.descriptor.digest), { signal, highWaterMark: 1 << 18 });
+      yield* createReadStream(blobPath(layoutDirectory, layer.descriptor.digest), {
+        signal,
+        highWaterMark: 1 << 18,
+        start: offset,
+        end: offset + length - 1,
+      });
     },
   };
 }

@@ -61,7 +61,7 @@ export class DockerArchiveSource implements ImageSource {
           return bytes;
         },
         async *openBlob({ digest }, options) {
-          yield* (await openMember(tree, layerPaths.get(digest) ?? "")).read(options.signal);
+          yield* (await openMember(tree, layerPaths.get(digest) ?? "")).read(options.signal, options.range);
         },
       },
       limits: this.#limits,

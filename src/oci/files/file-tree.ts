@@ -2,6 +2,7 @@ import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { causeText, OciError } from "../oci-error.ts";
+import type { ByteRange } from "../resolved-image.ts";
 
 /** Files that are read where they are: in a folder or inside an archive. */
 export interface FileTree {
@@ -14,8 +15,8 @@ export interface FileTree {
 
 export interface OpenFile {
   readonly size: number;
-  /** All bytes from the first to the last. Throws `OciError` when there are fewer than `size`. */
-  read(signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** All bytes from the first to the last, or those of `range`. Throws `OciError` when there are fewer than `size`. */
+  read(signal: AbortSignal, range?: ByteRange): AsyncIterable<Uint8Array>;
   close(): Promise<void>;
 }
 
@@ -88,7 +89,7 @@ export class DirectoryTree implements FileTree {
     return (
       file && {
         size: file.size,
-        read: (signal) => readRange(file.handle, full, 0, file.size, signal),
+        read: (signal, range) => readRange(file.handle, full, range?.offset ?? 0, range?.length ?? file.size, signal),
         close: () => file.handle.close(),
       }
     );

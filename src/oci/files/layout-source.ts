@@ -85,7 +85,7 @@ function layoutStore(tree: FileTree): BlobStore {
       if (!bytes) throw missing(descriptor);
       return bytes;
     },
-    async *openBlob(descriptor, { signal }) {
+    async *openBlob(descriptor, { signal, range }) {
       const file = await tree.open(pathOf(descriptor));
       if (!file) throw missing(descriptor);
       try {
@@ -93,7 +93,7 @@ function layoutStore(tree: FileTree): BlobStore {
           const message = `The blob ${descriptor.digest} in ${tree.path} has ${file.size} bytes instead of ${descriptor.size}`;
           throw new OciError("size-mismatch", message);
         }
-        yield* file.read(signal);
+        yield* file.read(signal, range);
       } finally {
         await file.close();
       }

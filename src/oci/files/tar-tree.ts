@@ -49,7 +49,8 @@ export class TarTree implements FileTree {
         const { offset, size } = member;
         return {
           size,
-          read: (signal) => readRange(this.#handle, this.path, offset, size, signal),
+          read: (signal, range) =>
+            readRange(this.#handle, this.path, offset + (range?.offset ?? 0), range?.length ?? size, signal),
           close: async () => {},
         };
       }

@@ -1,6 +1,7 @@
 import type { Descriptor } from "../descriptor.ts";
 import { OciError } from "../oci-error.ts";
 import { recyclePiece } from "../piece-buffers.ts";
+import type { ByteRange } from "../resolved-image.ts";
 import { Attempts, type RetryPolicy, TryAgain } from "./retry.ts";
 import { type HttpAnswer, shownUrl } from "./transport.ts";
 
@@ -13,7 +14,9 @@ export type OpenedBlob = {
 
 export type BlobTransfer = {
   readonly descriptor: Descriptor;
-  /** Asks for the bytes from `offset` on. Throws `TryAgain`, `OciError`. */
+  /** Default: all. */
+  readonly range?: ByteRange | undefined;
+  /** Asks for the bytes from `offset` on, to the end of `range` at least. Throws `TryAgain`, `OciError`. */
   readonly open: (offset: number) => Promise<OpenedBlob>;
   readonly policy: RetryPolicy;
   readonly signal: AbortSignal;
@@ -24,30 +27,36 @@ const progressBytes = 1 << 20;
 
 /**
  * The bytes of a blob from first to last, resumed where a transfer breaks off: by range where the server can, else by reading
- * again what was there before. Gives exactly `descriptor.size` bytes or throws `OciError`.
+ * again what was there before. Gives exactly the bytes of the range, or `descriptor.size`, or throws `OciError`: `no-ranges` when a range is asked
+ * of a server that gives only all.
  */
 export async function* transferBlob(transfer: BlobTransfer): AsyncGenerator<Uint8Array> {
-  const { descriptor, open, policy, signal } = transfer;
+  const { descriptor, range, open, policy, signal } = transfer;
   const attempts = new Attempts(policy);
-  let offset = 0;
-  let lastFailureAt = 0;
-  while (offset < descriptor.size) {
+  let offset = range?.offset ?? 0;
+  const end = range === undefined ? descriptor.size : offset + range.length;
+  let lastFailureAt = offset;
+  while (offset < end) {
     let opened: OpenedBlob | undefined;
     try {
       opened = await open(offset);
       const { answer } = opened;
+      if (answer.status === 200 && range !== undefined && offset > 0) throw noRanges(answer);
       let skip = bytesToSkip(answer, offset, descriptor);
       for await (const chunk of answer.body) {
         const skipped = Math.min(skip, chunk.length);
         skip -= skipped;
-        const piece = chunk.subarray(skipped);
-        if (offset + piece.length > descriptor.size) throw wrongSize(answer, descriptor, "more");
+        const wanted = chunk.subarray(skipped);
+        if (offset + wanted.length > descriptor.size) throw wrongSize(answer, descriptor, "more");
+        const piece = wanted.subarray(0, end - offset);
         offset += piece.length;
         if (piece.length > 0) yield piece;
         else recyclePiece(chunk);
         signal.throwIfAborted();
+        // What a server sends beyond the range is left where it is.
+        if (offset === end && end < descriptor.size) break;
       }
-      if (offset < descriptor.size) throw endedEarly(answer, offset, descriptor);
+      if (offset < end) throw endedEarly(answer, offset, descriptor);
     } catch (error) {
       signal.throwIfAborted();
       opened?.failed(error);
@@ -77,6 +86,10 @@ function bytesToSkip(answer: HttpAnswer, offset: number, descriptor: Descriptor)
     throw new OciError("registry-protocol", `${shownUrl(answer.url)} sent another range than was asked for`);
   }
   return 0;
+}
+
+function noRanges(answer: HttpAnswer): OciError {
+  return new OciError("no-ranges", `${shownUrl(answer.url)} gives only the whole blob, not parts of it`);
 }
 
 function endedEarly(answer: HttpAnswer, offset: number, descriptor: Descriptor): TryAgain {

@@ -4,7 +4,7 @@ import { digestOf, documentMediaType, indexMediaTypes, manifestMediaTypes } from
 import type { OciLimits } from "../limits.ts";
 import { OciError } from "../oci-error.ts";
 import { documentTooLarge, type ReadDocumentOptions } from "../resolve-image.ts";
-import type { ImageDocument } from "../resolved-image.ts";
+import type { ImageDocument, OpenLayerOptions } from "../resolved-image.ts";
 import { Authorizer } from "./authorizer.ts";
 import { type OpenedBlob, transferBlob } from "./blob-transfer.ts";
 import { type Endpoint, plainTls } from "./endpoint.ts";
@@ -111,12 +111,18 @@ export class RegistryClient {
   }
 
   /** The bytes of a blob; see `ResolvedImage.openLayer`. Foreign layers come from their `urls` if the registry lacks them. */
-  async *openBlob(repository: Repository, descriptor: Descriptor, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  async *openBlob(
+    repository: Repository,
+    descriptor: Descriptor,
+    { signal, range }: OpenLayerOptions,
+  ): AsyncGenerator<Uint8Array> {
     const leave = await this.#placesOf(repository.host).acquire(signal);
     try {
       let urls: readonly string[] = [];
       const open = async (offset: number): Promise<OpenedBlob> => {
-        const headers: Record<string, string> = offset === 0 ? {} : { range: `bytes=${offset}-` };
+        const last = range === undefined ? "" : range.offset + range.length - 1;
+        const isAll = offset === 0 && (range === undefined || range.length === descriptor.size);
+        const headers: Record<string, string> = isAll ? {} : { range: `bytes=${offset}-${last}` };
         if (urls.length > 0) return this.#openForeign(urls, headers, signal);
         try {
           return await this.#openHere({ repository, path: `blobs/${descriptor.digest}`, headers, signal });
@@ -126,7 +132,7 @@ export class RegistryClient {
           return this.#openForeign(urls, headers, signal);
         }
       };
-      yield* transferBlob({ descriptor, open, policy: this.#policy, signal });
+      yield* transferBlob({ descriptor, range, open, policy: this.#policy, signal });
     } finally {
       leave();
     }

@@ -51,6 +51,42 @@ async function pull(
 
 const blobRequests = () => registry.requests.filter((each) => each.path.endsWith(image.layers[0].descriptor.digest));
 
+/** The bytes of a range of the layer. */
+async function pullRange(offset: number, length: number): Promise<Buffer> {
+  const limits = { "stall-seconds": 0.3, "fetch-retries": 3 };
+  const source = await openImageSource(`${registry.host}/a/b:v1`, { retryDelayMs: 5, limits });
+  try {
+    const resolved = await source.resolve(parsePlatform("linux/amd64"), { signal });
+    const pieces: Uint8Array[] = [];
+    for await (const piece of resolved.openLayer(0, { signal, range: { offset, length } })) pieces.push(piece);
+    return Buffer.concat(pieces);
+  } finally {
+    await source.close();
+  }
+}
+
+describe("a range of a blob", () => {
+  test("is all that is asked for, and goes on where it was cut", async () => {
+    registry.fault(layerPath(), { kind: "cut", afterBytes: 500_000 }, 1);
+    assert.ok((await pullRange(1_000_000, 1_500_000)).equals(tar.subarray(1_000_000, 2_500_000)));
+    const ranges = blobRequests().map(({ headers }) => headers.range);
+    assert.equal(ranges[0], "bytes=1000000-2499999");
+    assert.match(String(ranges[1]), /^bytes=1[0-5]\d{5}-2499999$/);
+    assert.equal(ranges.length, 2);
+  });
+
+  test("is refused where the server gives only the whole, unless it is the beginning", async () => {
+    registry.fault(layerPath(), { kind: "ignore-range" }, 2);
+    await assert.rejects(pullRange(1_000_000, 1000), { code: "no-ranges" });
+    assert.ok((await pullRange(0, 1000)).equals(tar.subarray(0, 1000)));
+  });
+
+  test("of another blob by its length is refused", async () => {
+    registry.fault(layerPath(), { kind: "changed-length", total: tar.length + 1 });
+    await assert.rejects(pullRange(1000, 1000), { code: "size-mismatch" });
+  });
+});
+
 describe("a broken transfer", () => {
   test("goes on where it was cut, by range", async () => {
     registry.fault(layerPath(), { kind: "cut", afterBytes: 1_000_000 }, 2);

@@ -35,7 +35,7 @@ export class RegistrySource implements ImageSource {
           if (descriptor.digest === target.descriptor.digest) return target.bytes;
           return client.readDocument(repository, descriptor, options);
         },
-        openBlob: (descriptor, options) => client.openBlob(repository, descriptor, options.signal),
+        openBlob: (descriptor, options) => client.openBlob(repository, descriptor, options),
       },
       limits: this.#limits,
       platform,
