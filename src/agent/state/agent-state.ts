@@ -3,8 +3,8 @@ import type { Condition } from "../../runtime/runtime.ts";
 
 /** What the agent knows and could not find out again at once; everything else it observes. Losing it costs requests, never correctness. */
 export type AgentRecord = {
-  /** By normalised name: what the registry last said. `atSeconds`: Unix seconds, for people only: clocks may be wrong. */
-  readonly tags: Readonly<Record<string, { readonly digest: Digest; readonly atSeconds: number }>>;
+  /** By normalised name: what is wanted of a listed tag, as it was last known. */
+  readonly tags: Readonly<Record<string, KnownTag>>;
   /** Ids of disks that a person ejected: not injected again until told. */
   readonly holds: readonly string[];
   /** Ids of disks that a person injected by hand, and from where. */
@@ -16,6 +16,15 @@ export type AgentRecord = {
    * file of this size at this path becomes a seen disk without being read in full.
    */
   readonly seededDisks: Readonly<Record<string, { readonly path: string; readonly sizeBytes: number }>>;
+};
+
+/** Digest of a tag. */
+export type KnownTag = {
+  readonly digest: Digest;
+  /** Unix seconds, for people only: clocks may be wrong. */
+  readonly atSeconds: number;
+  /** The disk that said so: a newer one of its line may change it. Else it was the registry, or the record that the node had. */
+  readonly disk?: { readonly line: string; readonly sequence: number };
 };
 
 /** What a disk was when it was read in full: any difference, and it is read again. `inode` and `ctimeNs` as decimal digits. */

@@ -12,7 +12,7 @@ import {
 } from "../../oci/json-shape.ts";
 import { causeText, printable } from "../../oci/oci-error.ts";
 import { AgentError } from "../agent-error.ts";
-import type { AgentRecord } from "./agent-state.ts";
+import type { AgentRecord, KnownTag } from "./agent-state.ts";
 
 /** The version that is written, and the only one that is read: another one is of a later program, which knows what this one does not. */
 const formatVersion = "1";
@@ -27,8 +27,18 @@ const absolutePath = stringThat(
 );
 const digest = stringThat(isDigest, "sha256:<64 hex digits>");
 
+const anyTag = object({
+  digest,
+  atSeconds: naturalNumber,
+  disk: optional(object({ line: string, sequence: naturalNumber })),
+});
+const knownTag: Shape<KnownTag> = (value, path) => {
+  const { disk, ...rest } = anyTag(value, path);
+  return disk === undefined ? rest : { ...rest, disk };
+};
+
 const document = object({
-  tags: record(object({ digest, atSeconds: naturalNumber })),
+  tags: record(knownTag),
   holds: array(diskId),
   byHand: byDisk(object({ path: absolutePath })),
   seenDisks: byDisk(
