@@ -9,7 +9,7 @@ import { limitValues } from "./limit.ts";
 import { type OciLimits, ociLimits } from "./limits.ts";
 import { causeText, OciError } from "./oci-error.ts";
 import type { Reference } from "./reference.ts";
-import type { RegistryClient, RegistryOptions } from "./registry/registry-client.ts";
+import type { RegistryClient } from "./registry/registry-client.ts";
 import type { ImageSource } from "./resolved-image.ts";
 
 export type OpenImageOptions = {
@@ -45,15 +45,18 @@ export interface ImageOpener {
 export async function imageOpener(options: OpenImageOptions = {}): Promise<ImageOpener> {
   const limits = limitValues(ociLimits, options.limits);
   const environment = options.environment ?? process.env;
-  const registryOptions: RegistryOptions = {
+  const authorities = await Promise.all((options.caFiles ?? []).map(readAuthority));
+  const places = {
     plainHttp: options.plainHttp ?? [],
-    authorities: await Promise.all((options.caFiles ?? []).map(readAuthority)),
+    hasAuthorities: authorities.length > 0,
     hostsDirectory: options.hostsDir,
+  };
+  const registryOptions = {
+    authorities,
     credentials: defaultCredentials(options.authfile, environment),
     limits,
     parallelism: options.parallelism ?? 6,
     userAgent: options.userAgent ?? "nodewarm",
-    environment,
     ...(options.retryDelayMs !== undefined && { retryDelayMs: options.retryDelayMs }),
   };
   let client: RegistryClient | undefined;
@@ -61,7 +64,13 @@ export async function imageOpener(options: OpenImageOptions = {}): Promise<Image
   const openRegistry = async (reference: Reference): Promise<ImageSource> => {
     const { RegistryClient } = await import("./registry/registry-client.ts");
     const { RegistrySource } = await import("./registry/registry-source.ts");
-    client ??= new RegistryClient(registryOptions);
+    const { buildEndpoints } = await import("./registry/build-endpoints.ts");
+    const { environmentProxies } = await import("./registry/proxies.ts");
+    client ??= new RegistryClient({
+      ...registryOptions,
+      endpoints: buildEndpoints(places),
+      proxyFor: environmentProxies(environment),
+    });
     return new RegistrySource(reference, client, limits);
   };
   return {

@@ -1,41 +1,10 @@
 import { z } from "zod";
 import { apiVersion, bytesPerSecond, duration, labelKey, labelValue, objectName } from "../../kubernetes/fields.ts";
+import { credentialProvidersSchema, dockerConfigsSchema, registriesSchema } from "../refresh/registry-settings.ts";
 
 const percent = z.int().min(1).max(99);
 const absolutePath = z.string().regex(/^\/[^\0]*$/, "must be an absolute path");
 const parallelism = z.int().min(1).max(64);
-
-const prefix = z
-  .string()
-  .regex(
-    /^[A-Za-z0-9.[\]:-]+(\/[a-z0-9._-]+)*$/,
-    "must be a registry host, or host and path, such as registry.example/team",
-  );
-
-const mirror = z.strictObject({
-  url: z.url({ protocol: /^https?$/, error: "must be a URL with http or https" }).describe("Base URL of the mirror."),
-  resolve: z.boolean().default(true).describe("Whether the mirror is asked what a tag stands for, too."),
-});
-
-const credentials = z
-  .strictObject({
-    username: z.string().min(1).describe("Name to sign in with."),
-    passwordFile: absolutePath.describe("File with the password or token; read again when the registry refuses it."),
-  })
-  .describe("Come before those of docker config files and credential providers.");
-
-const registry = z.strictObject({
-  prefix: prefix.describe(
-    "Registry host, or host and leading part of repositories, as in normalised references; the longest that fits counts.",
-  ),
-  credentials: credentials.optional(),
-  plainHttp: z.boolean().default(false).describe("Speak HTTP without TLS."),
-  authorities: z
-    .array(absolutePath)
-    .default([])
-    .describe("PEM files of certificate authorities, beside those of the system."),
-  mirrors: z.array(mirror).default([]).describe("Asked in their order, before the registry itself."),
-});
 
 const disks = z
   .strictObject({
@@ -100,14 +69,15 @@ const spec = z.strictObject({
   keepPrevious: duration
     .default("1h")
     .describe("How long an image stays after its tag has moved and its last container is gone."),
-  registries: z.array(registry).default([]).describe("What differs from the runtime's own registry configuration."),
-  credentialProviders: z
-    .strictObject({
-      config: absolutePath.describe("kubelet's `CredentialProviderConfig` file."),
-      binaries: absolutePath.describe("Folder of the providers' programs."),
-    })
+  registries: registriesSchema.default([]).describe("What differs from the runtime's own registry configuration."),
+  credentialProviders: credentialProvidersSchema
     .optional()
-    .describe("kubelet's credential providers, for registries of clouds."),
+    .describe(
+      "kubelet's credential providers, for registries of clouds. Default: those that a kubelet on this node uses.",
+    ),
+  dockerConfigs: dockerConfigsSchema
+    .optional()
+    .describe("Files in the form of docker's `config.json`. Default: those of root, and kubelet's."),
   docker: z
     .strictObject({
       overlay2: z

@@ -8,15 +8,14 @@ import {
 import type { AgentOptions } from "node:https";
 import { prepareDirectReads } from "./direct-reads.ts";
 import type { TlsSettings } from "./endpoint.ts";
-import { isProxyBypassed } from "./no-proxy.ts";
+import type { ProxyChoice } from "./proxies.ts";
 
 export type ConnectionOptions = {
   /** PEM, trusted in addition to those of Node and the system. */
   readonly authorities: readonly string[];
   /** Time without an answer's head. */
   readonly stallMs: number;
-  /** For `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. */
-  readonly environment: NodeJS.ProcessEnv;
+  readonly proxyFor: ProxyChoice;
 };
 
 export type SentRequest = {
@@ -46,7 +45,7 @@ export class Connections {
   /** Sends one request and waits for the head of the answer. Rejects with errors of Node, or one with `noAnswerCode`. */
   async send(url: URL, { method, headers, body, signal }: SentRequest): Promise<IncomingMessage> {
     const isTls = url.protocol === "https:";
-    const agent = await this.#agent(isTls, this.#usesProxy(url));
+    const agent = await this.#agent(isTls, this.#options.proxyFor(url));
     const request = isTls ? (await import("node:https")).request : httpRequest;
     const sent = request({
       protocol: url.protocol,
@@ -69,20 +68,14 @@ export class Connections {
     for (const agent of agents) (await agent).destroy();
   }
 
-  #usesProxy(url: URL): boolean {
-    const { environment } = this.#options;
-    const noProxy = [environment.NO_PROXY || environment.no_proxy, "localhost", "127.0.0.1", "::1"];
-    return proxies(environment) !== undefined && !isProxyBypassed(url, noProxy.filter(Boolean).join(","));
-  }
-
-  #agent(isTls: boolean, usesProxy: boolean): Promise<Agent> {
-    const key = `${isTls} ${usesProxy}`;
+  #agent(isTls: boolean, proxy: string | undefined): Promise<Agent> {
+    const key = `${isTls} ${proxy}`;
     let agent = this.#agents.get(key);
     if (agent === undefined) {
-      const proxyEnv = usesProxy ? proxies(this.#options.environment) : undefined;
+      const proxyEnv = proxy === undefined ? undefined : { HTTP_PROXY: proxy, HTTPS_PROXY: proxy };
       const options = { keepAlive: true, timeout: idleMs, ...(proxyEnv && { proxyEnv }) };
       agent = isTls ? this.#tlsAgent(options) : Promise.resolve(new HttpAgent(options));
-      if (!usesProxy) agent = agent.then(prepareDirectReads);
+      if (proxy === undefined) agent = agent.then(prepareDirectReads);
       this.#agents.set(key, agent);
     }
     return agent;
@@ -104,14 +97,6 @@ export class Connections {
       ...(skipVerify && { rejectUnauthorized: false }),
     });
   }
-}
-
-/** In the form that Node's agents take; the proxy for HTTP serves HTTPS too where there is no other. */
-function proxies(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv | undefined {
-  const http = environment.HTTP_PROXY || environment.http_proxy;
-  const https = environment.HTTPS_PROXY || environment.https_proxy || http;
-  if (!http && !https) return undefined;
-  return { ...(http && { HTTP_PROXY: http }), ...(https && { HTTPS_PROXY: https }) };
 }
 
 function answerTo(request: ClientRequest, stallMs: number): Promise<IncomingMessage> {

@@ -1,49 +1,57 @@
 import { OciError } from "../oci-error.ts";
-import { defaultEndpoints, type Endpoint } from "./endpoint.ts";
-import { configuredEndpoints } from "./hosts-toml.ts";
+import type { Endpoint, EndpointSource, Repository, TlsSettings } from "./endpoint.ts";
 import { TryAgain } from "./retry.ts";
 
-export type EndpointOptions = {
-  readonly plainHttp: readonly string[];
-  readonly hasAuthorities: boolean;
-  /** containerd's registry configuration: `DIR/<host>/hosts.toml`. */
-  readonly hostsDirectory: string | undefined;
+export type EndpointDirectoryOptions = {
+  /** What is known is asked for again when it is older. Default: never. */
+  readonly reloadAfterMs?: number;
+  /** Told of settings that no server has any more. */
+  readonly onReplaced?: (tls: TlsSettings) => void;
 };
 
-/** A mirror that failed is left alone for this long. */
+/** A mirror that failed is left alone for this long, or for as long as it asks. */
 const restMs = 30_000;
 
-/** Knows the servers for each registry host, and which of them failed lately. */
-export class EndpointDirectory {
-  readonly #options: EndpointOptions;
-  readonly #endpoints = new Map<string, Promise<readonly Endpoint[]>>();
-  readonly #restingUntilMs = new Map<Endpoint, number>();
+type Known = { readonly endpoints: readonly Endpoint[]; readonly loadedAtMs: number };
 
-  constructor(options: EndpointOptions) {
+/** Knows the servers for each repository, and which of them failed lately. */
+export class EndpointDirectory {
+  readonly #source: EndpointSource;
+  readonly #options: EndpointDirectoryOptions;
+  readonly #known = new Map<string, Known>();
+  readonly #loading = new Map<string, Promise<readonly Endpoint[]>>();
+  readonly #restingUntilMs = new WeakMap<Endpoint, number>();
+  readonly #plain = new WeakMap<Endpoint, Endpoint>();
+
+  constructor(source: EndpointSource, options: EndpointDirectoryOptions = {}) {
+    this.#source = source;
     this.#options = options;
   }
 
   /**
-   * Lets each server for `host` that has the capability `need` try `work`, in their order, until one succeeds; failures that
+   * Lets each server for `repository` that has the capability `need` try `work`, in their order, until one succeeds; failures that
    * a later server makes good do not matter. Throws the failure of the last one.
    */
   async firstWorking<T>(
-    host: string,
+    repository: Repository,
     need: "resolves" | "pulls",
     signal: AbortSignal,
     work: (endpoint: Endpoint) => Promise<T>,
   ): Promise<T> {
-    const able = (await this.#for(host)).filter((endpoint) => endpoint[need]);
+    const able = (await this.#for(repository)).filter((endpoint) => endpoint[need]);
     const last = able.at(-1);
     if (!last) {
       const capability = need === "pulls" ? "pull" : "resolve";
-      throw new OciError("invalid-configuration", `No server for ${host} has the capability "${capability}"`);
+      throw new OciError(
+        "invalid-configuration",
+        `No server for ${repository.host} has the capability "${capability}"`,
+      );
     }
     let earlier: string | undefined;
     for (const endpoint of able) {
       if (endpoint !== last && this.#isResting(endpoint)) continue;
       try {
-        return await work(endpoint);
+        return await this.#try(endpoint, work);
       } catch (error) {
         signal.throwIfAborted();
         this.setAside(endpoint, error);
@@ -57,29 +65,61 @@ export class EndpointDirectory {
   /** Prefers other servers for a while if `error` is of the kind that does not pass at once. */
   setAside(endpoint: Endpoint, error: unknown): void {
     const passing = error instanceof OciError && error.code === "not-found";
-    if (!passing) this.#restingUntilMs.set(endpoint, performance.now() + restMs);
+    const wishMs = error instanceof TryAgain ? (error.retryAfterMs ?? 0) : 0;
+    if (!passing) this.#restingUntilMs.set(endpoint, performance.now() + Math.max(restMs, wishMs));
+  }
+
+  /** Asks by plain HTTP where the server is found not to speak TLS and may be asked so. */
+  async #try<T>(endpoint: Endpoint, work: (endpoint: Endpoint) => Promise<T>): Promise<T> {
+    const plain = this.#plain.get(endpoint);
+    if (plain) return work(plain);
+    try {
+      return await work(endpoint);
+    } catch (error) {
+      if (!endpoint.fallsBackToHttp || !speaksNoTls(error)) throw error;
+      const asPlain = { ...endpoint, origin: endpoint.origin.replace(/^https:/, "http:") };
+      this.#plain.set(endpoint, asPlain);
+      return work(asPlain);
+    }
   }
 
   #isResting(endpoint: Endpoint): boolean {
     return (this.#restingUntilMs.get(endpoint) ?? 0) > performance.now();
   }
 
-  #for(host: string): Promise<readonly Endpoint[]> {
-    let endpoints = this.#endpoints.get(host);
-    if (!endpoints) {
-      endpoints = this.#load(host);
-      this.#endpoints.set(host, endpoints);
+  async #for(repository: Repository): Promise<readonly Endpoint[]> {
+    const key = this.#source.key(repository);
+    const known = this.#known.get(key);
+    const { reloadAfterMs = Number.POSITIVE_INFINITY } = this.#options;
+    if (known && performance.now() - known.loadedAtMs < reloadAfterMs) return known.endpoints;
+    let loading = this.#loading.get(key);
+    if (!loading) {
+      loading = this.#load(key, repository).finally(() => this.#loading.delete(key));
+      this.#loading.set(key, loading);
     }
-    return endpoints;
+    return loading;
   }
 
-  async #load(host: string): Promise<readonly Endpoint[]> {
-    const { hostsDirectory, plainHttp, hasAuthorities } = this.#options;
-    const fallback = defaultEndpoints(host, plainHttp, hasAuthorities);
-    const configured =
-      hostsDirectory === undefined ? undefined : await configuredEndpoints(hostsDirectory, host, fallback);
-    return configured ?? fallback;
+  async #load(key: string, repository: Repository): Promise<readonly Endpoint[]> {
+    const old = this.#known.get(key)?.endpoints ?? [];
+    const loaded = await this.#source.load(repository);
+    // One that is as before stays the same object: connections and what is known of it go with that.
+    const texts = new Map(old.map((endpoint) => [JSON.stringify(endpoint), endpoint]));
+    const endpoints = loaded.map((endpoint) => texts.get(JSON.stringify(endpoint)) ?? endpoint);
+    for (const { tls } of old) if (!endpoints.some((each) => each.tls === tls)) this.#options.onReplaced?.(tls);
+    this.#known.set(key, { endpoints, loadedAtMs: performance.now() });
+    return endpoints;
   }
+}
+
+/** OpenSSL's words for an answer that is no TLS record, and a handshake that the other side ends or never answers. */
+function speaksNoTls(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at instanceof TryAgain ? at.failure : at.cause) {
+    if ("code" in at && /^(?:EPROTO|ERR_SSL_)/.test(String(at.code))) {
+      return /wrong version number|packet length too long|http request|record layer|unknown protocol/i.test(at.message);
+    }
+  }
+  return false;
 }
 
 function withEarlier(error: unknown, earlier: string | undefined): unknown {

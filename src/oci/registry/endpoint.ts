@@ -12,7 +12,22 @@ export type Endpoint = {
   readonly tls: TlsSettings;
   /** Value of the `ns` parameter for a mirror: the registry it stands for. */
   readonly namespace: string | undefined;
+  /** Where `origin` is https and the server turns out not to speak TLS, it is asked by plain HTTP instead. */
+  readonly fallsBackToHttp?: boolean;
+  /** URL of the proxy for it and for where it redirects to, or `none`. Default: what the environment says. */
+  readonly proxy?: string;
 };
+
+/** Knows the servers for a repository, in the order in which they are asked. */
+export type EndpointSource = {
+  /** Repositories with the same key have the same servers. */
+  key(repository: Repository): string;
+  /** Throws `OciError` (invalid-configuration). */
+  load(repository: Repository): Promise<readonly Endpoint[]>;
+};
+
+/** A repository in a registry. */
+export type Repository = { readonly host: string; readonly path: string };
 
 /** For connections to one endpoint only; never for where it redirects to. */
 export type TlsSettings = {
@@ -52,6 +67,22 @@ export function defaultEndpoints(host: string, plainHttp: readonly string[], has
   if (plainHttp.includes(host)) return [endpoint("http")];
   if (!isLoopback(host) || host.endsWith(":443")) return [endpoint("https")];
   return hasAuthorities ? [endpoint("https"), endpoint("http")] : [endpoint("http")];
+}
+
+/**
+ * The same as containerd has it for a pull (`core/remotes/docker/config/hosts.go`, ConfigureHosts): a loopback host is asked by https
+ * without a look at its certificate, and by plain HTTP where it speaks no TLS; only by https without a port or on 443, only by HTTP on 80.
+ */
+export function runtimeEndpoint(host: string): Endpoint {
+  const endpoint = { apiPath: "/v2", resolves: true, pulls: true, headers: {}, namespace: undefined };
+  if (!isLoopback(host)) {
+    const server = host === "docker.io" ? dockerHubServer : host;
+    return { ...endpoint, origin: `https://${server}`, tls: plainTls };
+  }
+  if (host.endsWith(":80")) return { ...endpoint, origin: `http://${host}`, tls: plainTls };
+  const isTlsOnly = !/:\d+$/.test(host) || host.endsWith(":443");
+  const tls = { ...plainTls, skipVerify: true };
+  return { ...endpoint, origin: `https://${host}`, tls, ...(!isTlsOnly && { fallsBackToHttp: true }) };
 }
 
 /** `host` may have a port. */

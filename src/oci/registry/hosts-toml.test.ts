@@ -153,7 +153,8 @@ describe("mirrors from hosts.toml", () => {
 });
 
 describe("the folders of hosts.toml", () => {
-  const endpointsOf = (host: string) => configuredEndpoints(hosts, host, defaultEndpoints(host, [], false));
+  const endpointsOf = (host: string) =>
+    configuredEndpoints({ directories: [hosts] }, host, defaultEndpoints(host, [], false));
 
   test("are looked up as containerd does", async () => {
     await configure("_default", 'server = "https://default.example"');

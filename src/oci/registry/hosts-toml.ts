@@ -2,28 +2,51 @@ import { readdir, readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { parse, TomlError, type TomlTable, type TomlValue } from "smol-toml";
 import { causeText, OciError, printable } from "../oci-error.ts";
-import { type Endpoint, plainTls, type TlsSettings } from "./endpoint.ts";
+import type { Endpoint, TlsSettings } from "./endpoint.ts";
+
+/** Where containerd's registry configuration is. */
+export type HostsFolders = {
+  /** The first with a folder for the host, or `_default`, counts; a list as in `config_path`. */
+  readonly directories: readonly string[];
+  /** How this program reaches a path that the files name. Default: as it is. */
+  readonly local?: (path: string) => string;
+  /**
+   * Told of a hosts.toml that cannot be used; the folder is then taken without it, as containerd does. Default: such a file is an error.
+   */
+  readonly onProblem?: (message: string) => void;
+};
 
 /**
- * The servers for `host` that containerd's registry configuration in `directory` names, mirrors first, the registry itself
- * last; `undefined` when it says nothing of this host. Looks at `HOST_PORT_/`, `HOST:PORT/` and `_default/`, as containerd
- * does (its docs/hosts.md). Throws `OciError` (invalid-configuration) naming the file and key.
+ * The servers for `host` that containerd's registry configuration names, mirrors first, the registry itself last; `undefined` when it says
+ * nothing of this host. Looks at `HOST_PORT_/`, `HOST:PORT/` and `_default/` of each directory, as containerd does (its docs/hosts.md).
+ * `fallback` are the servers where none are named. Throws `OciError` (invalid-configuration) naming the file and key.
  */
 export async function configuredEndpoints(
-  directory: string,
+  folders: HostsFolders,
   host: string,
   fallback: readonly Endpoint[],
 ): Promise<readonly Endpoint[] | undefined> {
-  for (const name of hostDirectories(host)) {
-    const folder = join(directory, name);
-    const files = await readdir(folder).catch(() => undefined);
-    if (files === undefined) continue;
-    if (!files.includes("hosts.toml")) return withCertificateFiles(folder, files, fallback);
-    const file = join(folder, "hosts.toml");
-    return parseHosts(file, await readText(file), host, fallback);
+  const { local = (path) => path, onProblem } = folders;
+  for (const directory of folders.directories) {
+    for (const name of hostDirectories(host)) {
+      const folder = join(directory, name);
+      const files = await readdir(local(folder)).catch(() => undefined);
+      if (files === undefined) continue;
+      const file = join(folder, "hosts.toml");
+      try {
+        const text = files.includes("hosts.toml") ? await readText(local(file)) : "";
+        if (text !== "") return await parseHosts({ file, local }, text, host, fallback);
+      } catch (error) {
+        if (!onProblem || !(error instanceof OciError)) throw error;
+        onProblem(error.message);
+      }
+      return withCertificateFiles(local(folder), files, fallback);
+    }
   }
   return undefined;
 }
+
+type HostsFile = { readonly file: string; readonly local: (path: string) => string };
 
 function hostDirectories(host: string): string[] {
   const withPort = /^(.+):(\d+)$/.exec(host);
@@ -31,7 +54,7 @@ function hostDirectories(host: string): string[] {
 }
 
 async function parseHosts(
-  file: string,
+  { file, local }: HostsFile,
   text: string,
   host: string,
   fallback: readonly Endpoint[],
@@ -44,13 +67,22 @@ async function parseHosts(
     const place = error instanceof TomlError ? ` at line ${error.line}, column ${error.column}` : "";
     throw new OciError("invalid-configuration", `${file} is not valid TOML${place}`);
   }
-  const hosts = new Table(file, "", document).tables("host");
+  const root = new Table({ file, local }, "", document);
   const endpoints: Endpoint[] = [];
-  for (const [url, table] of hosts) endpoints.push(await parseEndpoint(table, url, host));
-  const server = new Table(file, "", document);
-  const address = server.text("server");
-  if (address !== undefined) endpoints.push(await parseEndpoint(server, address, host));
-  else endpoints.push(...fallback);
+  for (const [url, table] of root.tables("host")) endpoints.push(await parseEndpoint(table, url, host));
+  const address = root.text("server");
+  if (address !== undefined && address !== "") endpoints.push(await parseEndpoint(root, address, host));
+  else {
+    // What stands outside of all tables is said of the registry itself, named or not; its capabilities do not count then.
+    const { headers, tls, namesTls } = await accessSettings(root);
+    for (const own of fallback) {
+      endpoints.push({
+        ...own,
+        headers,
+        tls: namesTls ? { ...tls, skipVerify: tls.skipVerify || own.tls.skipVerify } : own.tls,
+      });
+    }
+  }
   return endpoints;
 }
 
@@ -64,27 +96,43 @@ async function parseEndpoint(table: Table, address: string, host: string): Promi
   if (url.username !== "" || url.password !== "" || url.search !== "") {
     throw table.refusal("the URL of a server must not have a user, a password or a query");
   }
-  // Users write docker.io and mean the server of Docker Hub.
-  const origin = url.host === "docker.io" ? `${url.protocol}//registry-1.docker.io` : url.origin;
   const path = url.pathname.replace(/\/+$/, "");
   const keepPath = (table.flag("override_path") ?? false) || path.endsWith("/v2");
-  const capabilities = table.texts("capabilities");
+  const capabilities = table.texts("capabilities").map((each) => each.toLowerCase());
   for (const each of capabilities) {
     if (!["pull", "resolve", "push", "referrers"].includes(each)) throw table.refusal(`unknown capability "${each}"`);
   }
-  const isRegistry = new URL(origin).host === (host === "docker.io" ? "registry-1.docker.io" : host);
+  const { headers, tls, namesTls } = await accessSettings(table);
+  // containerd asks a server of plain HTTP for which something of TLS is configured by https first, unless its port is 80.
+  const isTlsFirst = url.protocol === "http:" && namesTls && !/^http:\/\/[^/]*:80(?:\/|$)/.test(address);
+  // Users write docker.io and mean the server of Docker Hub.
+  const server = url.host === "docker.io" ? "registry-1.docker.io" : url.host;
+  const isRegistry = server === (host === "docker.io" ? "registry-1.docker.io" : host);
   return {
-    origin,
+    origin: `${isTlsFirst ? "https:" : url.protocol}//${server}`,
     apiPath: keepPath ? path : `${path}/v2`,
     resolves: capabilities.length === 0 || capabilities.includes("resolve"),
     pulls: capabilities.length === 0 || capabilities.includes("pull"),
-    headers: Object.fromEntries([...table.table("header")].map(([name, values]) => [name.toLowerCase(), values])),
-    tls: {
-      authorities: await Promise.all(table.texts("ca").map((path) => table.readFile(path))),
-      client: await clientCertificates(table),
-      skipVerify: table.flag("skip_verify") ?? false,
-    },
+    headers,
+    tls,
     namespace: isRegistry ? undefined : host,
+    ...(isTlsFirst && { fallsBackToHttp: true }),
+  };
+}
+
+type AccessSettings = Pick<Endpoint, "headers" | "tls"> & {
+  /** Whether anything of TLS is said at all. */
+  readonly namesTls: boolean;
+};
+
+async function accessSettings(table: Table): Promise<AccessSettings> {
+  const skipVerify = table.flag("skip_verify");
+  const authorities = await Promise.all(table.texts("ca").map((path) => table.readFile(path)));
+  const client = await clientCertificates(table);
+  return {
+    headers: Object.fromEntries([...table.table("header")].map(([name, values]) => [name.toLowerCase(), values])),
+    tls: { authorities, client, skipVerify: skipVerify ?? false },
+    namesTls: skipVerify !== undefined || authorities.length > 0 || client.length > 0,
   };
 }
 
@@ -111,9 +159,13 @@ async function withCertificateFiles(
   const client = await Promise.all(
     sorted
       .filter((name) => name.endsWith(".cert"))
-      .map(async (name) => ({ certificate: await read(name), key: await read(name.replace(/cert$/, "key")) })),
+      .map(async (name) => {
+        const key = name.replace(/cert$/, "key");
+        return { certificate: await read(name), key: await read(files.includes(key) ? key : name) };
+      }),
   );
-  return endpoints.map((endpoint) => ({ ...endpoint, tls: { ...plainTls, authorities, client } }));
+  if (authorities.length === 0 && client.length === 0) return endpoints;
+  return endpoints.map((each) => ({ ...each, tls: { authorities, client, skipVerify: each.tls.skipVerify } }));
 }
 
 async function readText(file: string): Promise<string> {
@@ -128,19 +180,19 @@ async function readText(file: string): Promise<string> {
 
 /** A table of the file, with errors that name the place. */
 class Table {
-  readonly #file: string;
+  readonly #source: HostsFile;
   readonly #name: string;
   readonly #values: TomlTable;
 
-  constructor(file: string, name: string, values: TomlTable) {
-    this.#file = file;
+  constructor(source: HostsFile, name: string, values: TomlTable) {
+    this.#source = source;
     this.#name = name;
     this.#values = values;
   }
 
   refusal(reason: string): OciError {
     const place = this.#name === "" ? "" : ` in ${this.#name}`;
-    return new OciError("invalid-configuration", printable(`${this.#file}${place}: ${reason}`, 1000));
+    return new OciError("invalid-configuration", printable(`${this.#source.file}${place}: ${reason}`, 1000));
   }
 
   text(key: string): string | undefined {
@@ -173,7 +225,7 @@ class Table {
   *tables(key: string): Generator<[string, Table]> {
     for (const [name, value] of Object.entries(this.#tableValue(key, this.#values[key]))) {
       const place = `[${key}."${name}"]`;
-      yield [name, new Table(this.#file, place, this.#tableValue(place, value))];
+      yield [name, new Table(this.#source, place, this.#tableValue(place, value))];
     }
   }
 
@@ -185,7 +237,7 @@ class Table {
 
   /** A file whose path may be relative to the folder of hosts.toml. */
   readFile(path: string): Promise<string> {
-    return readText(resolve(dirname(this.#file), path));
+    return readText(this.#source.local(resolve(dirname(this.#source.file), path)));
   }
 
   #tableValue(key: string, value: TomlValue | undefined): TomlTable {

@@ -1,4 +1,4 @@
-import type { CredentialLookup } from "../credentials/credential.ts";
+import type { Credential, CredentialLookup } from "../credentials/credential.ts";
 import type { Descriptor, Digest } from "../descriptor.ts";
 import { digestOf, documentMediaType, indexMediaTypes, manifestMediaTypes } from "../image-documents.ts";
 import type { OciLimits } from "../limits.ts";
@@ -7,39 +7,52 @@ import { documentTooLarge, type ReadDocumentOptions } from "../resolve-image.ts"
 import type { ImageDocument, OpenLayerOptions } from "../resolved-image.ts";
 import { Authorizer } from "./authorizer.ts";
 import { type OpenedBlob, transferBlob } from "./blob-transfer.ts";
-import { type Endpoint, plainTls } from "./endpoint.ts";
+import { type Endpoint, type EndpointSource, plainTls, type Repository } from "./endpoint.ts";
 import { EndpointDirectory } from "./endpoint-directory.ts";
+import type { ProxyChoice } from "./proxies.ts";
 import { readAtMost } from "./read-at-most.ts";
 import { registryFailure } from "./registry-failure.ts";
-import { type RetryPolicy, withRetries } from "./retry.ts";
+import type { RequestPacer } from "./request-pacer.ts";
+import { type RetryPolicy, TryAgain, withRetries } from "./retry.ts";
 import { Semaphore } from "./semaphore.ts";
+import { TagLookup } from "./tag-lookup.ts";
 import { type HttpAnswer, Transport } from "./transport.ts";
 
 export type RegistryOptions = {
-  /** Hosts (as in references) to talk to without TLS. */
-  readonly plainHttp: readonly string[];
+  readonly endpoints: EndpointSource;
+  /** What the source says is asked for again when it is older. Default: never. */
+  readonly reloadAfterMs?: number;
   /** PEM, trusted in addition to those of the system. */
   readonly authorities: readonly string[];
-  /** containerd's registry configuration: `DIR/<host>/hosts.toml`. */
-  readonly hostsDirectory: string | undefined;
   readonly credentials: CredentialLookup;
   readonly limits: OciLimits;
   /** Blobs read at once from one registry, at least 1. */
   readonly parallelism: number;
   readonly userAgent: string;
-  readonly environment: NodeJS.ProcessEnv;
+  readonly proxyFor: ProxyChoice;
+  /** Default: a server is asked as soon as there is something to ask. */
+  readonly pacer?: RequestPacer;
   /** Wait before the first retry. Default: 500. */
   readonly retryDelayMs?: number;
 };
-
-/** A repository in a registry. */
-export type Repository = { readonly host: string; readonly path: string };
 
 type Question = {
   readonly repository: Repository;
   /** Below the repository: `manifests/…`, `blobs/…`. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
+  readonly signal: AbortSignal;
+  /** Default: GET. */
+  readonly method?: "HEAD";
+  /** Further statuses that are an answer and no failure. */
+  readonly passes?: readonly number[];
+};
+
+export type ResolveTagOptions = {
+  /** For messages. */
+  readonly what: string;
+  /** What it stood for when last asked. */
+  readonly known?: Digest | undefined;
   readonly signal: AbortSignal;
 };
 
@@ -58,12 +71,18 @@ export class RegistryClient {
   readonly #limits: OciLimits;
   readonly #parallelism: number;
   readonly #places = new Map<string, Semaphore>();
+  readonly #tags = new TagLookup();
+  readonly #pacer: RequestPacer | undefined;
 
   constructor(options: RegistryOptions) {
-    const { limits, authorities } = options;
+    const { limits } = options;
     this.#transport = new Transport({ ...options, stallMs: limits["stall-seconds"] * 1000 });
     this.#authorizer = new Authorizer(this.#transport, options.credentials);
-    this.#endpoints = new EndpointDirectory({ ...options, hasAuthorities: authorities.length > 0 });
+    this.#endpoints = new EndpointDirectory(options.endpoints, {
+      ...options,
+      onReplaced: (tls) => this.#transport.release(tls),
+    });
+    this.#pacer = options.pacer;
     this.#limits = limits;
     this.#parallelism = options.parallelism;
     this.#policy = {
@@ -88,6 +107,39 @@ export class RegistryClient {
       const mediaType = documentMediaType(bytes, contentType(answer), what);
       return { descriptor: { mediaType, digest, size: bytes.length }, bytes };
     });
+  }
+
+  /**
+   * What a tag stands for now, by HEAD where the server can; the manifest is read only where it does not tell the digest. Tries again a
+   * few times; a server that asks for a longer pause is left alone. Throws `OciError`.
+   */
+  async resolveTag(repository: Repository, tag: string, { what, known, signal }: ResolveTagOptions): Promise<Digest> {
+    const headers = { accept: accept.join(", ") };
+    const question = { repository, path: `manifests/${tag}`, headers, signal };
+    const maxBytes = this.#limits["manifest-bytes"];
+    const tooLarge = () => documentTooLarge(`The manifest of ${what}`, maxBytes, "manifest-bytes");
+    return withRetries(tagPolicy(this.#policy), signal, () =>
+      this.#endpoints.firstWorking(repository, "resolves", signal, (endpoint) =>
+        this.#tags.digest({
+          endpoint,
+          name: `${repository.path}:${tag}`,
+          known,
+          head: (etag) => {
+            const asked = etag === undefined ? headers : { ...headers, "if-none-match": etag };
+            const passes = etag === undefined ? headRefusals : [...headRefusals, 304];
+            return this.#ask(endpoint, { ...question, method: "HEAD", headers: asked, passes }, what, "tag");
+          },
+          get: async () => {
+            const answer = await this.#ask(endpoint, question, what, "tag");
+            const bytes = await readAtMost(checkLength(answer, maxBytes, tooLarge), maxBytes, tooLarge);
+            documentMediaType(bytes, contentType(answer), what);
+            const digest = digestOf(bytes);
+            checkDigest(digest, answer.header("docker-content-digest"), `The manifest of ${what}`);
+            return { digest, etag: answer.header("etag") };
+          },
+        }),
+      ),
+    );
   }
 
   /** The bytes of a document by its descriptor; the digest is checked. Throws `OciError`. */
@@ -150,7 +202,7 @@ export class RegistryClient {
   ): Promise<T> {
     const { repository, signal } = question;
     return withRetries(this.#policy, signal, () =>
-      this.#endpoints.firstWorking(repository.host, need, signal, async (endpoint) =>
+      this.#endpoints.firstWorking(repository, need, signal, async (endpoint) =>
         read(await this.#ask(endpoint, question, what)),
       ),
     );
@@ -159,7 +211,7 @@ export class RegistryClient {
   #openHere(question: Question): Promise<OpenedBlob> {
     const { repository, signal } = question;
     const what = `a blob of ${repository.host}/${repository.path}`;
-    return this.#endpoints.firstWorking(repository.host, "pulls", signal, async (endpoint) => {
+    return this.#endpoints.firstWorking(repository, "pulls", signal, async (endpoint) => {
       const answer = await this.#ask(endpoint, question, what);
       return { answer, failed: (error) => this.#endpoints.setAside(endpoint, error) };
     });
@@ -197,26 +249,51 @@ export class RegistryClient {
   }
 
   /** An answer with content, after authorization where the server asks for it. Throws `TryAgain`, `OciError`. */
-  async #ask(endpoint: Endpoint, question: Question, what: string): Promise<HttpAnswer> {
-    const { repository, path, headers, signal } = question;
+  async #ask(
+    endpoint: Endpoint,
+    question: Question,
+    what: string,
+    kind: "tag" | "content" = "content",
+  ): Promise<HttpAnswer> {
+    const server = new URL(endpoint.origin).host;
+    await this.#pacer?.turn(server, kind, question.signal);
+    try {
+      const answer = await this.#askAuthorized(endpoint, question, what);
+      this.#pacer?.served(server);
+      return answer;
+    } catch (error) {
+      if (error instanceof TryAgain) {
+        const isLimit = error.failure instanceof OciError && error.failure.code === "rate-limited";
+        if (isLimit || error.retryAfterMs !== undefined) this.#pacer?.limited(server, error.retryAfterMs);
+      }
+      throw error;
+    }
+  }
+
+  async #askAuthorized(endpoint: Endpoint, question: Question, what: string): Promise<HttpAnswer> {
+    const { repository, path, headers, signal, method = "GET", passes = [] } = question;
     const url = new URL(`${endpoint.origin}${endpoint.apiPath}/${repository.path}/${path}`);
     if (endpoint.namespace !== undefined) url.searchParams.set("ns", endpoint.namespace);
-    for (let isRepeated = false; ; isRepeated = true) {
-      const authorization = await this.#authorizer.authorization(endpoint, repository.path, signal);
+    const refused: Credential[] = [];
+    let failure: Error | undefined;
+    for (let round = 0; ; round++) {
+      const grant = await this.#authorizer.grant(endpoint, repository.path, refused, signal);
+      if (!grant && failure) throw failure;
       const answer = await this.#transport.send({
-        method: "GET",
+        method,
         url,
-        privateHeaders: { ...endpoint.headers, ...(authorization && { authorization: authorization.header }) },
+        privateHeaders: { ...endpoint.headers, ...(grant && { authorization: grant.header }) },
         headers,
         tls: endpoint.tls,
+        proxy: endpoint.proxy,
         signal,
       });
-      if (isContent(answer)) return answer;
+      if (isContent(answer) || passes.includes(answer.status)) return answer;
       const isOurs = answer.status === 401 && answer.url.origin === url.origin;
-      if (!isOurs || !this.#authorizer.challenged(endpoint, repository.path, answer, isRepeated)) {
-        throw await registryFailure(answer, what, authorization?.secrets ?? []);
+      failure = await registryFailure(answer, what, grant?.secrets ?? []);
+      if (!isOurs || !this.#authorizer.challenged(endpoint, repository.path, answer, { grant, refused, round })) {
+        throw failure;
       }
-      await answer.discard();
     }
   }
 
@@ -228,6 +305,14 @@ export class RegistryClient {
     }
     return places;
   }
+}
+
+/** What servers that do not know HEAD, or do not allow it, say; GET then tells what is the matter. */
+const headRefusals = [400, 403, 405, 406, 501];
+
+/** Whoever asks for a tag does so again before long. */
+function tagPolicy(policy: RetryPolicy): RetryPolicy {
+  return { ...policy, maxRetries: Math.min(policy.maxRetries, 2), givesUpBeyondMs: 5000 };
 }
 
 /** 416 says something of the content too: where it ends. */

@@ -3,7 +3,8 @@ import type { OciLimits } from "../limits.ts";
 import { formatReference, imageName, type Reference } from "../reference.ts";
 import { resolveImage } from "../resolve-image.ts";
 import type { ImageDocument, ImageSource, ResolvedImage } from "../resolved-image.ts";
-import type { RegistryClient, Repository } from "./registry-client.ts";
+import type { Repository } from "./endpoint.ts";
+import type { RegistryClient } from "./registry-client.ts";
 
 /** An image in a registry. The tag is looked up once, so all platforms come from the same index. */
 export class RegistrySource implements ImageSource {

@@ -7,6 +7,8 @@ export type RetryPolicy = {
   readonly maxDelayMs: number;
   /** Longest wait that a server can ask for. */
   readonly maxRetryAfterMs: number;
+  /** Where a server asks for more, no attempt follows. Default: there is always one. */
+  readonly givesUpBeyondMs?: number;
 };
 
 /** An attempt failed in a way that another may not. */
@@ -40,7 +42,8 @@ export class Attempts {
   async waitAfter(error: unknown, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     if (!(error instanceof TryAgain)) throw error;
-    if (this.#failed >= this.#policy.maxRetries) throw error.failure;
+    const { maxRetries, givesUpBeyondMs = Number.POSITIVE_INFINITY } = this.#policy;
+    if (this.#failed >= maxRetries || (error.retryAfterMs ?? 0) > givesUpBeyondMs) throw error.failure;
     const delay = delayMs(this.#policy, this.#failed, error.retryAfterMs, Math.random());
     this.#failed++;
     await sleep(delay, undefined, { signal }).catch(() => signal.throwIfAborted());

@@ -38,7 +38,8 @@ export async function fetchToken(transport: Transport, request: TokenRequest): P
   const realm = realmUrl(request);
   const isSameOrigin = realm.origin === request.endpoint.origin;
   const { credential, signal } = request;
-  const common = { headers: {}, tls: isSameOrigin ? request.endpoint.tls : plainTls, signal };
+  const { tls, proxy } = request.endpoint;
+  const common = { headers: {}, tls: isSameOrigin ? tls : plainTls, proxy, signal };
   const http: HttpRequest =
     credential?.kind === "identity-token"
       ? { ...common, ...oauthForm(realm, request, credential.token) }

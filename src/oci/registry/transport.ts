@@ -3,6 +3,7 @@ import { causeText, OciError } from "../oci-error.ts";
 import { bodyPieces } from "./body-pieces.ts";
 import { Connections, noAnswerCode } from "./connections.ts";
 import { plainTls, type TlsSettings } from "./endpoint.ts";
+import { fixedProxy, type ProxyChoice } from "./proxies.ts";
 import { TryAgain } from "./retry.ts";
 
 export type TransportOptions = {
@@ -11,18 +12,19 @@ export type TransportOptions = {
   /** Time without headers, or without progress in a body. */
   readonly stallMs: number;
   readonly userAgent: string;
-  /** For `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. */
-  readonly environment: NodeJS.ProcessEnv;
+  readonly proxyFor: ProxyChoice;
 };
 
 export type HttpRequest = {
-  readonly method: "GET" | "POST";
+  readonly method: "GET" | "HEAD" | "POST";
   readonly url: URL;
   /** Sent to the origin of `url` only, not to where it redirects. */
   readonly privateHeaders: Readonly<Record<string, string | string[]>>;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string;
   readonly tls: TlsSettings;
+  /** URL of a proxy, or `none`, whatever the environment says. Redirects are followed through it too. */
+  readonly proxy?: string | undefined;
   readonly signal: AbortSignal;
 };
 
@@ -43,7 +45,7 @@ const maxRedirects = 10;
 /** Sends requests and follows redirects, with what may go where decided here and nowhere else. */
 export class Transport {
   readonly #options: TransportOptions;
-  readonly #connections = new Map<TlsSettings, Connections>();
+  readonly #connections = new Map<TlsSettings, Map<string | undefined, Connections>>();
 
   constructor(options: TransportOptions) {
     this.#options = options;
@@ -57,7 +59,7 @@ export class Transport {
       const headers = { ...request.headers, ...(sameOrigin && request.privateHeaders) };
       const answer = await this.#sendOnce(request, url, headers, sameOrigin ? request.tls : plainTls);
       const location = answer.header("location");
-      if (![301, 302, 303, 307, 308].includes(answer.status) || location === undefined || request.method !== "GET") {
+      if (![301, 302, 303, 307, 308].includes(answer.status) || location === undefined || request.method === "POST") {
         return answer;
       }
       await answer.discard();
@@ -67,7 +69,7 @@ export class Transport {
   }
 
   async close(): Promise<void> {
-    const open = [...this.#connections.values()];
+    const open = [...this.#connections.values()].flatMap((each) => [...each.values()]);
     this.#connections.clear();
     await Promise.all(open.map((connections) => connections.close()));
   }
@@ -81,24 +83,35 @@ export class Transport {
     const { method, signal, body } = request;
     signal.throwIfAborted();
     try {
-      const answer = await this.#connectionsWith(tls).send(url, {
+      const answer = await this.#connectionsWith(tls, request.proxy).send(url, {
         method,
         headers: { "user-agent": this.#options.userAgent, "accept-encoding": "identity", ...headers },
         body,
         signal,
       });
-      return toAnswer(answer, url, this.#options.stallMs, signal);
+      return toAnswer(answer, url, method === "HEAD", this.#options.stallMs, signal);
     } catch (error) {
       signal.throwIfAborted();
       throw networkFailure(url, error);
     }
   }
 
-  #connectionsWith(tls: TlsSettings): Connections {
-    let connections = this.#connections.get(tls);
+  /** Settings that are used no more; what is under way goes on. */
+  release(tls: TlsSettings): void {
+    this.#connections.delete(tls);
+  }
+
+  #connectionsWith(tls: TlsSettings, proxy: string | undefined): Connections {
+    let byProxy = this.#connections.get(tls);
+    if (!byProxy) {
+      byProxy = new Map();
+      this.#connections.set(tls, byProxy);
+    }
+    let connections = byProxy.get(proxy);
     if (!connections) {
-      connections = new Connections(this.#options, tls);
-      this.#connections.set(tls, connections);
+      const proxyFor = proxy === undefined ? this.#options.proxyFor : fixedProxy(proxy);
+      connections = new Connections({ ...this.#options, proxyFor }, tls);
+      byProxy.set(proxy, connections);
     }
     return connections;
   }
@@ -130,9 +143,16 @@ function redirected(first: URL, from: URL, location: string): URL {
   return to;
 }
 
-function toAnswer(answer: IncomingMessage, url: URL, stallMs: number, signal: AbortSignal): HttpAnswer {
+function toAnswer(
+  answer: IncomingMessage,
+  url: URL,
+  isHead: boolean,
+  stallMs: number,
+  signal: AbortSignal,
+): HttpAnswer {
   const headers = (name: string): readonly string[] => answer.headersDistinct[name] ?? [];
-  const body = readBody(answer, url, stallMs, signal);
+  const isBodiless = isHead || answer.statusCode === 204 || answer.statusCode === 304;
+  const body = isBodiless ? noBody(answer) : readBody(answer, url, stallMs, signal);
   return {
     status: answer.statusCode ?? 0,
     url,
@@ -141,6 +161,12 @@ function toAnswer(answer: IncomingMessage, url: URL, stallMs: number, signal: Ab
     body,
     discard: () => discard(body),
   };
+}
+
+/** Answers to HEAD and those that nothing has changed may still tell the length of a body. */
+// biome-ignore lint/correctness/useYield: there is nothing to give
+async function* noBody(answer: IncomingMessage): AsyncGenerator<Uint8Array> {
+  answer.resume();
 }
 
 /** Longer bodies are not worth reading for the connection's sake. */
