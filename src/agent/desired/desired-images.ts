@@ -1,0 +1,99 @@
+import type { Digest } from "../../oci/descriptor.ts";
+import { parseReference, type Reference } from "../../oci/reference.ts";
+import type { NodeImage } from "../../runtime/image-keeper.ts";
+import type { DiskStatus } from "../../runtime/runtime.ts";
+import type { AgentRecord } from "../state/agent-state.ts";
+import { byUrgency, type ListedImage } from "./listed-images.ts";
+import { digestOnDisk, type WantedDigest, wantedDigest } from "./wanted-digest.ts";
+import type { UsableDisk } from "./wanted-disks.ts";
+
+/** An image that this node is to have, under one name. */
+export type DesiredImage = {
+  readonly name: string;
+  readonly reference: Reference;
+  readonly gate: boolean;
+  readonly priority: number;
+  readonly refresh: number | "Never";
+  /** Sets that list it; none for an image that is wanted because it lies on a disk. */
+  readonly sets: readonly string[];
+  /** `undefined` until the registry was asked. */
+  readonly wanted: WantedDigest | undefined;
+  /** Usable disks that hold the wanted digest, best first. */
+  readonly disks: readonly UsableDisk[];
+};
+
+export type DesiredFacts = {
+  readonly listed: readonly ListedImage[];
+  /** Newest first. */
+  readonly disks: readonly UsableDisk[];
+  readonly injected: readonly DiskStatus[];
+  readonly images: readonly NodeImage[];
+  readonly tags: AgentRecord["tags"];
+};
+
+/** All images that are listed, or lie on a disk that is wanted whole; the most urgent first. */
+export function desiredImages({ listed, disks, injected, images, tags }: DesiredFacts): readonly DesiredImage[] {
+  const records = new Map(images.map((image) => [image.name, image]));
+  const holders = holdersByDigest(disks);
+  const wanted = listed.map((image): DesiredImage => {
+    const { name } = image;
+    const known = Object.hasOwn(tags, name) ? tags[name] : undefined;
+    const digest = wantedDigest(image, { known, record: records.get(name), disks, injected });
+    return { ...image, wanted: digest, disks: (digest && holders.get(digest.digest)) ?? [] };
+  });
+  const names = new Set(listed.map(({ name }) => name));
+  for (const disk of disks) {
+    if (!disk.isWhole) continue;
+    for (const { names: ofImage, digest } of disk.images) {
+      for (const name of ofImage) {
+        if (names.has(name)) continue;
+        names.add(name);
+        const reference = readName(name);
+        if (reference !== undefined) wanted.push(onDiskOnly(name, reference, digest, disk, holders));
+      }
+    }
+  }
+  return wanted.sort(byUrgency);
+}
+
+function onDiskOnly(
+  name: string,
+  reference: Reference,
+  digest: Digest,
+  disk: UsableDisk,
+  holders: ReadonlyMap<Digest, UsableDisk[]>,
+): DesiredImage {
+  const { line, sequence } = disk;
+  return {
+    name,
+    reference,
+    gate: false,
+    priority: 0,
+    refresh: "Never",
+    sets: [],
+    wanted: { digest, from: "disk", disk: { line, sequence } },
+    disks: (holders.get(digest) ?? []).filter((holder) => digestOnDisk(holder, name) === digest),
+  };
+}
+
+/** What a disk calls an image is from outside: a name that is none stands for nothing. */
+function readName(name: string): Reference | undefined {
+  try {
+    return parseReference(name);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Disks that are not replaced come first, then newer ones: so a replaced disk is used only for what it alone has. */
+function holdersByDigest(disks: readonly UsableDisk[]): ReadonlyMap<Digest, UsableDisk[]> {
+  const holders = new Map<Digest, UsableDisk[]>();
+  const ordered = [...disks].sort((a, b) => Number(a.replacedBy !== undefined) - Number(b.replacedBy !== undefined));
+  for (const disk of ordered) {
+    for (const { digest } of disk.images) {
+      const list = holders.get(digest) ?? [];
+      if (!list.includes(disk)) holders.set(digest, [...list, disk]);
+    }
+  }
+  return holders;
+}

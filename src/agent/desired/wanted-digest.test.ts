@@ -1,0 +1,90 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { diskIdentity, diskStatus, testDigest } from "../../../test/support/agent/facts.ts";
+import { imageSet } from "../../../test/support/agent/image-set.ts";
+import { listImages } from "./listed-images.ts";
+import { type DigestFacts, wantedDigest } from "./wanted-digest.ts";
+
+const name = "docker.io/library/web:1";
+const nothing: DigestFacts = { known: undefined, record: undefined, disks: [], injected: [] };
+
+function listed(refresh: "Never" | { interval: string } = { interval: "5m" }) {
+  const [image = assert.fail()] = listImages([imageSet("a", { images: [{ ref: "web:1", refresh }] })], {}).images;
+  return image;
+}
+
+const disk = (line: string, sequence: number, digest: string) =>
+  diskIdentity(line, sequence, { [name]: testDigest(digest) });
+const record = (digest: string, from?: { readonly disk: string }) => ({
+  name,
+  digest: testDigest(digest),
+  origin: from === undefined ? ({ from: "elsewhere" } as const) : ({ from: "disk", disk: from.disk } as const),
+  isPinned: false,
+});
+const known = (digest: string) => ({ digest: testDigest(digest), atSeconds: 0 });
+
+test("of a tag the registry's last word counts before the node's record, and that before disks", () => {
+  const disks = [disk("a", 1, "disk")];
+  const image = listed();
+  const facts = { ...nothing, known: known("registry"), record: record("node"), disks };
+  assert.deepEqual(wantedDigest(image, facts)?.digest, testDigest("registry"));
+  assert.deepEqual(wantedDigest(image, { ...facts, known: undefined })?.digest, testDigest("node"));
+  assert.deepEqual(wantedDigest(image, { ...nothing, disks })?.digest, testDigest("disk"));
+  assert.equal(wantedDigest(image, nothing), undefined);
+});
+
+test("a newer disk does not change what the registry said of a tag that is refreshed", () => {
+  const disks = [disk("a", 2, "newer"), disk("a", 1, "registry")];
+  assert.deepEqual(
+    wantedDigest(listed(), { ...nothing, known: known("registry"), disks })?.digest,
+    testDigest("registry"),
+  );
+});
+
+test("without a word of the registry, a newer disk of the line that the node's record is from changes the digest", () => {
+  const [older, newer] = [disk("a", 1, "older"), disk("a", 2, "newer")];
+  const facts = {
+    ...nothing,
+    record: record("older", { disk: older.id }),
+    disks: [newer],
+    injected: [diskStatus(older)],
+  };
+  assert.deepEqual(wantedDigest(listed(), facts)?.digest, testDigest("newer"));
+});
+
+test("with Never a digest is changed by a newer disk of the same line, and by no other", () => {
+  const image = listed("Never");
+  const knownFromDisk = { ...known("first"), disk: { line: "a", sequence: 5 } };
+  const from = (line: string, sequence: number) =>
+    wantedDigest(image, { ...nothing, known: knownFromDisk, disks: [disk(line, sequence, "other")] })?.digest;
+  assert.equal(from("a", 6), testDigest("other"));
+  assert.equal(from("a", 5), testDigest("first"));
+  assert.equal(from("a", 4), testDigest("first"));
+  assert.equal(from("b", 9), testDigest("first"));
+});
+
+test("with Never what the registry said holds until a newer disk replaces one that agreed with it", () => {
+  const image = listed("Never");
+  const [agreeing, newer] = [disk("a", 1, "first"), disk("a", 2, "other")];
+  const facts = { ...nothing, known: known("first") };
+  assert.equal(wantedDigest(image, { ...facts, disks: [newer] })?.digest, testDigest("first"));
+  assert.equal(wantedDigest(image, { ...facts, disks: [newer, agreeing] })?.digest, testDigest("other"));
+  assert.equal(
+    wantedDigest(image, { ...facts, disks: [newer], injected: [diskStatus(agreeing)] })?.digest,
+    testDigest("other"),
+  );
+});
+
+test("of several disks the newest that has the name speaks", () => {
+  const empty = diskIdentity("a", 9, {});
+  assert.equal(
+    wantedDigest(listed(), { ...nothing, disks: [empty, disk("a", 3, "three")] })?.digest,
+    testDigest("three"),
+  );
+});
+
+test("a digest is itself", () => {
+  const ref = `web@${testDigest("x")}`;
+  const [image = assert.fail()] = listImages([imageSet("a", { images: [{ ref }] })], {}).images;
+  assert.equal(wantedDigest(image, { ...nothing, known: known("other") })?.digest, testDigest("x"));
+});

@@ -1,0 +1,79 @@
+import type { Digest } from "../../oci/descriptor.ts";
+import type { NodeImage } from "../../runtime/image-keeper.ts";
+import type { DiskStatus } from "../../runtime/runtime.ts";
+import type { DiskIdentity } from "../disks/disk-finder.ts";
+import type { KnownTag } from "../state/agent-state.ts";
+import type { ListedImage } from "./listed-images.ts";
+
+export type WantedDigest = {
+  readonly digest: Digest;
+  /** Who says so. */
+  readonly from: "reference" | "registry" | "node" | "disk";
+  readonly disk?: { readonly line: string; readonly sequence: number };
+};
+
+export type DigestFacts = {
+  readonly known: KnownTag | undefined;
+  /** The node's record of the name. */
+  readonly record: NodeImage | undefined;
+  /** Disks that may be used, newest first. */
+  readonly disks: readonly DiskIdentity[];
+  readonly injected: readonly DiskStatus[];
+};
+
+/**
+ * The digest that a listed name is to have; `undefined` until the registry was asked. A tag: what the registry last said; else what the node's
+ * record says; else the newest disk. With `Never`, and where the registry has said nothing, a newer disk of the same line changes it.
+ */
+export function wantedDigest(
+  image: Pick<ListedImage, "name" | "reference" | "refresh">,
+  facts: DigestFacts,
+): WantedDigest | undefined {
+  const { reference, name } = image;
+  if (reference.digest !== undefined) return { digest: reference.digest, from: "reference" };
+  const base = fromState(facts.known) ?? fromNode(facts) ?? fromDisk(facts.disks, name);
+  if (base === undefined) return undefined;
+  if (base.from === "registry" && image.refresh !== "Never") return base;
+  return newerOfLine(base, name, facts) ?? base;
+}
+
+/** The digest that a disk gives a name. */
+export function digestOnDisk({ images }: Pick<DiskIdentity, "images">, name: string): Digest | undefined {
+  return images.find(({ names }) => names.includes(name))?.digest;
+}
+
+function fromState(known: KnownTag | undefined): WantedDigest | undefined {
+  if (known === undefined) return undefined;
+  const { digest, disk } = known;
+  return disk === undefined ? { digest, from: "registry" } : { digest, from: "disk", disk };
+}
+
+function fromNode({ record, disks, injected }: DigestFacts): WantedDigest | undefined {
+  if (record === undefined) return undefined;
+  const { digest, origin } = record;
+  if (origin.from !== "disk") return { digest, from: "node" };
+  const disk = [...disks, ...injected].find(({ id }) => id === origin.disk);
+  return { digest, from: "node", ...(disk && { disk: lineOf(disk) }) };
+}
+
+function fromDisk(disks: readonly DiskIdentity[], name: string): WantedDigest | undefined {
+  for (const disk of disks) {
+    const digest = digestOnDisk(disk, name);
+    if (digest !== undefined) return { digest, from: "disk", disk: lineOf(disk) };
+  }
+  return undefined;
+}
+
+/** What the newest disk says that is of the line of one which gives the name this digest, and newer than that. */
+function newerOfLine(base: WantedDigest, name: string, { disks, injected }: DigestFacts): WantedDigest | undefined {
+  const holders = [...disks, ...injected].filter((disk) => digestOnDisk(disk, name) === base.digest).map(lineOf);
+  const olders = base.disk === undefined ? holders : [base.disk, ...holders];
+  const sequences = new Map<string, number>();
+  for (const { line, sequence } of olders) sequences.set(line, Math.max(sequence, sequences.get(line) ?? 0));
+  const newer = disks.filter(({ line, sequence }) => sequence > (sequences.get(line) ?? Number.POSITIVE_INFINITY));
+  return fromDisk(newer, name);
+}
+
+function lineOf({ line, sequence }: { readonly line: string; readonly sequence: number }) {
+  return { line, sequence };
+}

@@ -1,0 +1,69 @@
+import type { DiskStatus } from "../../runtime/runtime.ts";
+import type { DiskIdentity, FoundDisk } from "../disks/disk-finder.ts";
+import type { AgentRecord } from "../state/agent-state.ts";
+
+/** A disk that may be injected, or that a person has injected. */
+export type UsableDisk = DiskIdentity & {
+  readonly path: string;
+  /** Whether it is wanted with all its images; else only with those that are listed. */
+  readonly isWhole: boolean;
+  /** Id of the newer disk of its line and trust entry, where there is one. */
+  readonly replacedBy: string | undefined;
+};
+
+export type DiskFacts = {
+  readonly found: readonly FoundDisk[];
+  readonly injected: readonly DiskStatus[];
+  readonly record: Pick<AgentRecord, "holds" | "byHand">;
+  readonly inject: "All" | "Listed";
+};
+
+/**
+ * The disks that images may come from: those that are trusted and not held, each id once, and those injected by hand; newest first. A disk
+ * that a newer one replaces is wanted only for what is listed and nowhere else.
+ */
+export function usableDisks({ found, injected, record, inject }: DiskFacts): readonly UsableDisk[] {
+  const held = new Set(record.holds);
+  const sources = new Map(injected.map(({ id, source }) => [id, source]));
+  const byId = new Map<string, { readonly identity: DiskIdentity; readonly path: string; readonly entry: string }>();
+  for (const { state, identity, path, trustEntry } of found) {
+    if (state !== "trusted" || identity === undefined || held.has(identity.id)) continue;
+    // Of copies, the one that the runtime uses already.
+    if (byId.has(identity.id) && sources.get(identity.id) !== path) continue;
+    byId.set(identity.id, { identity, path, entry: trustEntry });
+  }
+  const trusted = [...byId.values()];
+  const disks = trusted.map(({ identity, path, entry }): UsableDisk => {
+    const isByHand = Object.hasOwn(record.byHand, identity.id);
+    const newer = trusted
+      .filter((other) => other.entry === entry && other.identity.line === identity.line)
+      .filter((other) => other.identity.sequence > identity.sequence)
+      .sort((a, b) => newestFirst(a.identity, b.identity))[0];
+    const replacedBy = isByHand ? undefined : newer?.identity.id;
+    return { ...identity, path, isWhole: isByHand || (inject === "All" && replacedBy === undefined), replacedBy };
+  });
+  for (const status of injected) {
+    const given = Object.hasOwn(record.byHand, status.id) ? record.byHand[status.id] : undefined;
+    if (given === undefined || byId.has(status.id) || held.has(status.id) || !status.isMounted) continue;
+    const { id, line, sequence, images } = status;
+    disks.push({
+      id,
+      line,
+      sequence,
+      images,
+      createdSeconds: 0,
+      path: given.path,
+      isWhole: true,
+      replacedBy: undefined,
+    });
+  }
+  return disks.sort(newestFirst);
+}
+
+type Age = Pick<DiskIdentity, "id" | "line" | "sequence" | "createdSeconds">;
+
+/** Of one line by sequence; of several by their time, which clocks may have wrong, then by id, so that all nodes agree. */
+export function newestFirst(a: Age, b: Age): number {
+  if (a.line === b.line && a.sequence !== b.sequence) return b.sequence - a.sequence;
+  return b.createdSeconds - a.createdSeconds || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0);
+}
