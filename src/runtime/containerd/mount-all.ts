@@ -9,6 +9,7 @@ import type { Condition } from "../runtime.ts";
 import { type Carrier, findCarriers } from "./boot/carriers.ts";
 import { findDisk } from "./boot/disk-search.ts";
 import { defaultSnapshotsFolders } from "./boot/snapshots-folders.ts";
+import { bindDisk, lockDisk } from "./disk-lock.ts";
 import { type CarrierFile, diskMountPoint } from "./ownership.ts";
 
 export type MountAllOptions = {
@@ -136,6 +137,7 @@ async function remount({ id, records, present, missing }: Disk, work: Work): Pro
   const conditions: Condition[] = [];
   const mountPoint = diskMountPoint(id);
   let path: string | undefined;
+  let source: DiskSource | undefined;
   if (work.table.at(mountPoint)?.type !== "erofs") {
     const onWait = (message: string) => work.onEvent?.({ type: "waiting", id, message });
     const found = await findDisk(records, { ...work, onWait });
@@ -143,36 +145,39 @@ async function remount({ id, records, present, missing }: Disk, work: Work): Pro
       const message = `disk ${id} is not there: ${found.problem}; its images cannot be started until it is, and "nodewarm mount --all" has run again`;
       return { id, path, result: "missing", carriers: present, conditions: [{ type: "DiskMissing", message }] };
     }
-    path = found.source.path;
+    source = found.source;
+    path = source.path;
     if (found.isMoved) conditions.push(moved(records, path));
-    const failure = await mountOn(work.mounts, found.source, mountPoint);
-    if (failure !== undefined)
-      return { id, path, result: "missing", carriers: present, conditions: [...conditions, failure] };
   }
   const bound: string[] = [];
-  for (const fs of missing) {
-    try {
-      await work.mounts.bind(mountPoint, fs);
-      bound.push(fs);
-    } catch (error) {
-      conditions.push({ type: "MountFailed", message: causeText(error) });
+  try {
+    // Not while it is searched for, which may take long.
+    await using _ = await lockDisk((each) => each, id, work.signal);
+    if (source !== undefined) await mountOn(work.mounts, source, mountPoint);
+    for (const fs of missing) {
+      await bindDisk(work.mounts, id, fs).then(
+        () => bound.push(fs),
+        (error: unknown) => conditions.push(mountFailed(error)),
+      );
     }
+  } catch (error) {
+    work.signal.throwIfAborted();
+    conditions.push(mountFailed(error));
   }
   if (bound.length > 0) work.onEvent?.({ type: "mounted", id, path: path ?? mountPoint });
   const result = bound.length === missing.length ? "mounted" : "missing";
   return { id, path, result, carriers: [...present, ...bound], conditions };
 }
 
-async function mountOn(mounts: Mounts, source: DiskSource, mountPoint: string): Promise<Condition | undefined> {
-  try {
-    await mkdir(dirname(mountPoint), { recursive: true });
-    await chmod(dirname(mountPoint), folderMode);
-    await mkdir(mountPoint, { recursive: true, mode: folderMode });
-    await mounts.mountDisk(source, mountPoint);
-    return undefined;
-  } catch (error) {
-    return { type: "MountFailed", message: causeText(error) };
-  }
+async function mountOn(mounts: Mounts, source: DiskSource, mountPoint: string): Promise<void> {
+  await mkdir(dirname(mountPoint), { recursive: true });
+  await chmod(dirname(mountPoint), folderMode);
+  await mkdir(mountPoint, { recursive: true, mode: folderMode });
+  await mounts.mountDisk(source, mountPoint);
+}
+
+function mountFailed(error: unknown): Condition {
+  return { type: "MountFailed", message: causeText(error) };
 }
 
 function moved(records: readonly CarrierFile[], path: string): Condition {

@@ -2,7 +2,7 @@ import type { ContentInfo } from "./client/content.ts";
 import type { Image } from "./client/images.ts";
 import type { Snapshot } from "./client/snapshots.ts";
 import type { ContainerdNode } from "./containerd-node.ts";
-import { carrierName, emptyName, label, recordOwner, roleOf, type SnapshotRole } from "./ownership.ts";
+import { carrierName, emptyName, label, recordOrigin, roleOf, type SnapshotRole } from "./ownership.ts";
 
 /** A committed snapshot of ours. */
 export type OwnedSnapshot = {
@@ -41,17 +41,11 @@ export async function readOwnedState(node: ContainerdNode): Promise<OwnedState> 
   ]);
   const owned = new Map<string, OwnedSnapshot>();
   const unfinished: string[] = [];
-  for (const { name, parent, kind, labels } of snapshots.values()) {
-    const role = roleOf(labels);
-    if (role === undefined) continue;
-    if (kind !== "committed") {
-      unfinished.push(name);
-      continue;
-    }
-    const { [label.disk]: disk = "", [label.number]: number = "", [label.tree]: tree = "" } = labels;
-    // Both become parts of paths.
-    if (!/^\d*$/.test(number) || !/^(?:[\w-]+(?:\/[\w.-]*\w)*)?$/.test(tree)) continue;
-    owned.set(name, { name, parent, role, disk, number, tree });
+  for (const snapshot of snapshots.values()) {
+    if (roleOf(snapshot.labels) === undefined) continue;
+    if (snapshot.kind !== "committed") unfinished.push(snapshot.name);
+    const ours = ownedSnapshot(snapshot);
+    if (ours !== undefined) owned.set(snapshot.name, ours);
   }
   return {
     snapshots,
@@ -67,12 +61,22 @@ function ownRecords(records: readonly Image[]): Pick<OwnedState, "images" | "cop
   const images = new Map<string, Image>();
   const copiedRecords = new Set<string>();
   for (const record of records) {
-    const { [label.disk]: disk, [label.name]: name, ...labels } = record.labels;
-    const isCopy = recordOwner(record) === undefined && (disk !== undefined || name !== undefined);
+    const { [label.disk]: disk, [label.name]: name, [label.fetched]: fetched, ...labels } = record.labels;
+    const isCopy = recordOrigin(record).from === "elsewhere" && (disk ?? name ?? fetched) !== undefined;
     images.set(record.name, isCopy ? { ...record, labels } : record);
     if (isCopy) copiedRecords.add(record.name);
   }
   return { images, copiedRecords };
+}
+
+/** A committed snapshot as ours; `undefined` where it is not, or its labels are none that we write. */
+export function ownedSnapshot({ name, parent, kind, labels }: Snapshot): OwnedSnapshot | undefined {
+  const role = roleOf(labels);
+  if (role === undefined || kind !== "committed") return undefined;
+  const { [label.disk]: disk = "", [label.number]: number = "", [label.tree]: tree = "" } = labels;
+  // Both become parts of paths.
+  if (!/^\d*$/.test(number) || !/^(?:[\w-]+(?:\/[\w.-]*\w)*)?$/.test(tree)) return undefined;
+  return { name, parent, role, disk, number, tree };
 }
 
 /** All of the default snapshotter, by name (active ones by key). Throws `RuntimeError`. */

@@ -52,11 +52,19 @@ export function carrierName(diskID: string): string {
 
 export const emptyName = "nodewarm/empty";
 
-/** Begins the keys of snapshots that are being made. */
+/** In the keys of snapshots that are being made. */
 export const keyPrefix = "nodewarm/making/";
 
 /** Labels that CRI reads from image records: its own, and never to be collected by kubelet. */
 export const criImageLabels: Labels = { "io.cri-containerd.image": "managed", "io.cri-containerd.pinned": "pinned" };
+
+/** Key of the latter. */
+export const pinnedLabel = "io.cri-containerd.pinned";
+
+/** Whether labels of an image record keep kubelet from collecting the image. */
+export function isPinned(labels: Labels): boolean {
+  return labels[pinnedLabel] === criImageLabels[pinnedLabel];
+}
 
 /**
  * Id of the disk that an image record of ours belongs to; `undefined` for records of others. Those of others may carry all our labels:

@@ -2,6 +2,7 @@ import { mkdir, readFile, rmdir } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { indexName } from "../../disk/index-document.ts";
 import { type DiskIndex, parseDiskIndex } from "../../disk/reader/disk-index.ts";
+import { lockDisk } from "../containerd/disk-lock.ts";
 import { diskMountPoint } from "../containerd/ownership.ts";
 import { blockDeviceIdentity } from "../host/block-devices.ts";
 import type { DeviceNumber } from "../host/device-number.ts";
@@ -31,8 +32,9 @@ export async function recordOf(source: DiskSource, before: DiskRecord | undefine
 }
 
 /** Mounts the disk where the daemon sees it; nothing is done when it is there already. Throws `HostError`. */
-export async function mountForDaemon(node: DockerNode, source: DiskSource): Promise<void> {
+export async function mountForDaemon(node: DockerNode, source: DiskSource, signal: AbortSignal): Promise<void> {
   const target = diskMountPoint(source.id);
+  await using _ = await lockDisk(node.local, source.id, signal);
   const local = node.local(target);
   await mkdir(dirname(local), { recursive: true, mode: folderMode });
   await mkdir(local, { recursive: true, mode: folderMode });
@@ -68,8 +70,9 @@ export type UnmountedDisk = {
 };
 
 /** Removes the mount, unless another runtime needs it. Throws `HostError`. */
-export async function unmountForDaemon(node: DockerNode, diskID: string): Promise<UnmountedDisk> {
+export async function unmountForDaemon(node: DockerNode, diskID: string, signal: AbortSignal): Promise<UnmountedDisk> {
   const target = diskMountPoint(diskID);
+  await using _ = await lockDisk(node.local, diskID, signal);
   const table = await node.mounts.table();
   const device = table.at(target)?.device;
   const users = await removeMountUser(node.local, diskID, mountUser(node.dataRoot));

@@ -180,7 +180,7 @@ async function releaseDisk(
   const { id } = before;
   // Written to since it was read.
   const record = (await readDiskRecords(root)).get(id) ?? before;
-  const unmounted = await unmountForDaemon(node, id);
+  const unmounted = await unmountForDaemon(node, id, signal);
   const device = unmounted.device ?? (await earlierDevice(record));
   const known = [...unmounted.otherRuntimes, ...unmounted.processes];
   const release = await readRelease(node, record, device, known, signal);

@@ -53,7 +53,7 @@ export async function injectDisk(
   const { records } = before;
   // Before the mount, so that whoever ejects knows of it.
   await writeDiskRecord(node.store.root, await recordOf(source, records.get(source.id)));
-  await mountForDaemon(node, source);
+  await mountForDaemon(node, source, signal);
   atStep("mount");
 
   const wanted = disk.index.images.filter(

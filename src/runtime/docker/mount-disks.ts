@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { object, optional, readShape, string } from "../../oci/json-shape.ts";
 import { causeText } from "../../oci/oci-error.ts";
 import { findDisk } from "../containerd/boot/disk-search.ts";
+import { lockDisk } from "../containerd/disk-lock.ts";
 import type { MountEvent, RemountedDisk } from "../containerd/mount-all.ts";
 import { diskMountPoint } from "../containerd/ownership.ts";
 import { addMountUser } from "../host/mount-users.ts";
@@ -81,6 +82,7 @@ export async function mountDockerDisks(options: MountDisksOptions = {}): Promise
         return result([{ type: "DiskMissing", message }]);
       }
       try {
+        await using _ = await lockDisk((each) => each, id, signal);
         await mkdir(dirname(target), { recursive: true, mode: folderMode });
         await mkdir(target, { recursive: true, mode: folderMode });
         await addMountUser((path) => path, id, mountUser(dataRoot));

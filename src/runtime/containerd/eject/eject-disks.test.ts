@@ -86,28 +86,6 @@ for (const runtime of await outermostRuntimes()) {
     assert.deepEqual(await listNode(node), before);
   });
 
-  test(`${runtime.name}: a tag that a pull has set again stays, unpinned, and so does what it needs`, {
-    skip,
-  }, async () => {
-    await using scope = new AsyncDisposableStack();
-    const { node } = await startInjectionNode(scope, runtime);
-    const images = await makeInjectionImages(scope);
-    const { path, id } = await makeInjectionDisk(scope, images);
-    await injectPath(node, path);
-    // As a pull leaves it.
-    await node.in.images.update(appName, { labels: { "nodewarm.io/disk": undefined } });
-    const report = await eject(node);
-    assert.deepEqual(report, { disks: [{ id, isReleased: true, heldBy: [], removedImages: 3, materialized: 0 }] });
-    const listing = await listNode(node);
-    assert.doesNotMatch(JSON.stringify(listing), /nodewarm\.io/);
-    const [tag] = await node.in.images.list([`name==${appName}`]);
-    assert.deepEqual(tag?.labels, { "io.cri-containerd.image": "managed" });
-    assert.ok(
-      listing.content.some((line) => line.startsWith(images.app.config.digest)),
-      "the config is there",
-    );
-  });
-
   test(`${runtime.name}: a layer blob that another namespace shares is copied before the disk goes`, {
     skip,
   }, async () => {

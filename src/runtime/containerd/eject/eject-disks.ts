@@ -71,15 +71,15 @@ async function tryEject(
       "failed-precondition",
       `${inUse(node, disks, standing.users).message.replace(/; remove them.*$/, "")}; layers of containerd's EROFS snapshotter cannot be copied: remove the users, or eject with --wait`,
     );
-  await removeStrayCopies(node, state, plan.places, plan.linkedBlobs);
+  await removeStrayCopies(node, state, plan.places, plan.blobLinks);
   await handOver(node, plan.handOver, atStep);
   const needed = { snapshots: standing.snapshots, blobs: standing.blobs };
   const trees = plan.treesToCopy.filter(({ snapshot }) => needed.snapshots.has(snapshot.name));
   await copyTrees({ node, state, options, atStep }, trees);
-  const blobs = plan.linkedBlobs.filter(({ blob }) => needed.blobs.has(blob.digest));
+  const blobs = plan.going.blobs.filter(({ digest }) => needed.blobs.has(digest));
   await copyBlobs(node, blobs, atStep);
   const copied = [...trees.map(({ snapshot }) => snapshot.name), ...plan.copied];
-  await giveBack(node, state, { disks, snapshots: copied, blobs: blobs.map(({ blob }) => blob.digest) }, atStep);
+  await giveBack(node, state, { disks, snapshots: copied, blobs: needed.blobs }, atStep);
 
   options.signal.throwIfAborted();
   for (const [disk, images] of await removeRecords(node, await readOwnedState(node), disks, atStep))
@@ -92,7 +92,9 @@ async function tryEject(
     if (!isRuntimeError(error, "failed-precondition")) throw error;
     return { users: (await findUsers(node, await readOwnedState(node), plan.going)).users };
   }
-  await removeBlobs(node, plan.going.blobs.difference(needed.blobs), atStep);
+  const ours = new Set(state.blobs.map(({ digest }) => digest));
+  const unneeded = plan.going.blobs.filter(({ digest }) => ours.has(digest) && !needed.blobs.has(digest));
+  await removeBlobs(node, unneeded, atStep);
   await collectGarbage(node);
   const gone = plan.going.snapshots.difference(stay);
   const taken = { disks, snapshots: gone, staying: plan.stayingDocuments };
@@ -101,7 +103,7 @@ async function tryEject(
     atStep("remove-layer-links");
     await removeLayerLinks(node, [...plan.going.layerImages]);
   }
-  const unmounted = await removeCarriers(node, disks, atStep);
+  const unmounted = await removeCarriers(node, disks, options.signal, atStep);
   await collectGarbage(node);
 
   const containers = standing.users.filter(({ kind }) => kind === "container");
@@ -118,6 +120,7 @@ async function tryEject(
 async function removeCarriers(
   node: ContainerdNode,
   disks: ReadonlySet<string>,
+  signal: AbortSignal,
   atStep: AtStep,
 ): Promise<Map<string, UnmountedDisk>> {
   const state = await readOwnedState(node);
@@ -125,7 +128,7 @@ async function removeCarriers(
   for (const disk of disks) {
     const carrier = carrierOf(state, disk);
     if (carrier !== undefined) await clearOrphans(node, carrier, atStep);
-    unmounted.set(disk, await unmountDisk(node, disk, carrier, atStep));
+    unmounted.set(disk, await unmountDisk(node, disk, carrier, signal, atStep));
     if (carrier === undefined) continue;
     atStep("remove-carrier");
     await node.snapshotWriter.remove(carrier.name);

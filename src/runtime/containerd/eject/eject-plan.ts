@@ -1,17 +1,17 @@
-import type { Digest } from "../../../oci/descriptor.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import type { OwnedState } from "../owned-state.ts";
 import { label } from "../ownership.ts";
+import { type BlobLink, readBlobLinks } from "./blob-links.ts";
 import { type HandOver, planHandOver } from "./hand-over.ts";
 import { readLayerLinks } from "./layer-links.ts";
 import type { TreeToCopy } from "./materialize.ts";
-import { type LinkedBlob, presentDisks, readLinkedBlobs, readTreePlaces, type TreePlace } from "./places.ts";
+import { presentDisks, readTreePlaces, type TreePlace } from "./places.ts";
 import { chainFrom } from "./references.ts";
 import type { Going } from "./users.ts";
 
 export type EjectPlan = {
   readonly places: ReadonlyMap<string, TreePlace>;
-  readonly linkedBlobs: readonly LinkedBlob[];
+  readonly blobLinks: readonly BlobLink[];
   readonly handOver: HandOver;
   /** Index, manifests and configs of the disks that stay and are mounted. */
   readonly stayingDocuments: ReadonlySet<string>;
@@ -29,16 +29,16 @@ export async function planEjection(
   state: OwnedState,
   disks: ReadonlySet<string>,
 ): Promise<EjectPlan> {
-  const [places, linkedBlobs, staying] = await Promise.all([
+  const [places, blobLinks, staying] = await Promise.all([
     readTreePlaces(node, state),
-    readLinkedBlobs(node, state.blobs),
+    readBlobLinks(node),
     presentDisks(node, state, disks),
   ]);
   const layerLinks = await readLayerLinks(node, state);
-  const facts = { state, namespace: node.namespace, places, linkedBlobs, layerLinks };
+  const facts = { state, namespace: node.namespace, places, blobLinks, layerLinks };
   const handOver = planHandOver(facts, disks, staying);
   const moved = new Set(handOver.snapshots.map(({ snapshot }) => snapshot.name));
-  const movedBlobs = new Set<string>(handOver.links.map(({ blob }) => blob.digest));
+  const movedBlobs = new Set<string>(handOver.links.map(({ digest }) => digest));
   const snapshots = new Set<string>();
   const treesToCopy: TreeToCopy[] = [];
   const copied: string[] = [];
@@ -58,11 +58,10 @@ export async function planEjection(
   for (const { name, role } of state.owned.values()) {
     if (role === "layer" && [...chainFrom(state, name)].some((each) => snapshots.has(each))) snapshots.add(name);
   }
-  const blobs = new Set<Digest>();
-  for (const { blob, disk } of linkedBlobs) {
-    if (movedBlobs.has(blob.digest)) continue;
-    if (disks.has(disk) || disks.has(blob.labels[label.disk] ?? "")) blobs.add(blob.digest);
-  }
+  const ownerOf = new Map<string, string>(state.blobs.map(({ digest, labels }) => [digest, labels[label.disk] ?? ""]));
+  const blobs = blobLinks.filter(
+    ({ digest, disk }) => !movedBlobs.has(digest) && (disks.has(disk) || disks.has(ownerOf.get(digest) ?? "")),
+  );
   const stayingDocuments = new Set(
     staying
       .flatMap(({ index }) => index.images.flatMap(({ target, manifest, config }) => [target, manifest, config]))
@@ -73,5 +72,5 @@ export async function planEjection(
     layerLinks.flatMap(({ image, disk }) => (disks.has(disk) && !movedImages.has(image) ? [image] : [])),
   );
   const going = { disks, snapshots, blobs, layerImages };
-  return { places, linkedBlobs, handOver, stayingDocuments, going, treesToCopy, copied };
+  return { places, blobLinks, handOver, stayingDocuments, going, treesToCopy, copied };
 }

@@ -61,8 +61,8 @@ test("records move with their names, and documents with their digests", () => {
     images: new Map([record("example.com/12:v1", going), record("example.com/other:v1", going), record("x", staying)]),
     blobs: [blob("config 12"), blob("config 99"), blob("layer 2")],
   };
-  const linkedBlobs = state.blobs.slice(2).map((blob) => ({ blob, disk: going }));
-  const { records, documents, links } = planHandOver({ ...factsOf(state), linkedBlobs }, new Set([going]), [
+  const blobLinks = state.blobs.slice(2).map(({ digest }) => ({ digest, disk: going }));
+  const { records, blobs, links } = planHandOver({ ...factsOf(state), blobLinks }, new Set([going]), [
     disk([image([1, 2])]),
   ]);
   assert.deepEqual(
@@ -70,14 +70,14 @@ test("records move with their names, and documents with their digests", () => {
     ["example.com/12:v1"],
   );
   assert.deepEqual(
-    [documents, links].map((list) => list.map(({ blob }) => blob.digest)),
-    [[digest("config 12")], [digest("layer 2")]],
+    [links, blobs].map((list) => list.map(({ digest }) => digest)),
+    [[digest("layer 2")], [digest("layer 2"), digest("config 12")]],
   );
 });
 
 function factsOf(state: OwnedState) {
   const places = new Map([...state.owned.keys()].map((name) => [name, { on: "disk", disk: going } as const]));
-  return { state, namespace: "k8s.io", places, linkedBlobs: [], layerLinks: [] };
+  return { state, namespace: "k8s.io", places, blobLinks: [], layerLinks: [] };
 }
 
 function stateOf(...snapshots: readonly OwnedSnapshot[]): OwnedState {

@@ -1,7 +1,6 @@
-import { digestHex } from "../../../oci/descriptor.ts";
+import type { Digest } from "../../../oci/descriptor.ts";
 import { swapInLink } from "../../host/link-swap.ts";
 import { syncFilesystem } from "../../host/sync-filesystem.ts";
-import type { ContentInfo } from "../client/content.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import { chainSnapshots } from "../inject/chain-snapshots.ts";
 import type { AtStep } from "../inject/job.ts";
@@ -9,18 +8,19 @@ import { recordNames, topChainID } from "../inject/plan.ts";
 import { sideBySide } from "../inject/side-by-side.ts";
 import { layerImagePath } from "../layer-cache.ts";
 import { fsPath, linkTarget, type OwnedSnapshot, type OwnedState } from "../owned-state.ts";
-import { diskMountPoint, label } from "../ownership.ts";
+import { label } from "../ownership.ts";
+import { type BlobLink, blobOnDisk, blobPath } from "./blob-links.ts";
 import { type LayerLink, layerLinkPath } from "./layer-links.ts";
-import { blobPath, type LinkedBlob, type PresentDisk, type TreePlace } from "./places.ts";
+import type { PresentDisk, TreePlace } from "./places.ts";
 
 /** What a disk that goes shares with one that stays, and so belongs to that from now on. */
 export type HandOver = {
   readonly snapshots: readonly { readonly snapshot: OwnedSnapshot; readonly to: PresentDisk; readonly tree: string }[];
-  readonly links: readonly { readonly blob: ContentInfo; readonly to: PresentDisk }[];
+  readonly links: readonly { readonly digest: Digest; readonly to: PresentDisk }[];
   /** Of layer images, for containerd's EROFS snapshotter. */
   readonly layerLinks: readonly { readonly image: string; readonly to: PresentDisk }[];
-  /** Index, manifests and configs. */
-  readonly documents: readonly { readonly blob: ContentInfo; readonly to: PresentDisk }[];
+  /** Records of ours: of those links, and of indexes, manifests and configs. */
+  readonly blobs: readonly { readonly digest: Digest; readonly to: PresentDisk }[];
   readonly records: readonly { readonly name: string; readonly to: PresentDisk }[];
 };
 
@@ -28,13 +28,13 @@ export type HandOverFacts = {
   readonly state: OwnedState;
   readonly namespace: string;
   readonly places: ReadonlyMap<string, TreePlace>;
-  readonly linkedBlobs: readonly LinkedBlob[];
+  readonly blobLinks: readonly BlobLink[];
   readonly layerLinks: readonly LayerLink[];
 };
 
 /** `going`: ids of the disks that go; `staying`: those that may take over, the first that can does. */
 export function planHandOver(
-  { state, namespace, places, linkedBlobs, layerLinks: links }: HandOverFacts,
+  { state, namespace, places, blobLinks, layerLinks: imageLinks }: HandOverFacts,
   going: ReadonlySet<string>,
   staying: readonly PresentDisk[],
 ): HandOver {
@@ -58,32 +58,34 @@ export function planHandOver(
     });
     return found === undefined ? [] : [{ snapshot, to: found[0], tree: found[1] }];
   });
-  const linked = new Map(linkedBlobs.map(({ blob, disk }) => [blob.digest, disk]));
-  const blobLinks: { blob: ContentInfo; to: PresentDisk }[] = [];
-  const documents: { blob: ContentInfo; to: PresentDisk }[] = [];
-  for (const blob of state.blobs) {
-    const link = linked.get(blob.digest);
-    if (!going.has(blob.labels[label.disk] ?? "") && !going.has(link ?? "")) continue;
-    const found = find(
-      ({ layers, documents }) => (link === undefined ? documents : layers).has(blob.digest) || undefined,
-    );
-    if (found !== undefined) (link === undefined ? documents : blobLinks).push({ blob, to: found[0] });
-  }
+  const ownerOf = new Map(state.blobs.map(({ digest, labels }) => [digest, labels[label.disk]]));
+  const isGoing = (digest: Digest, disk?: string) => going.has(disk ?? "") || going.has(ownerOf.get(digest) ?? "");
+  const links = blobLinks.flatMap(({ digest, disk }) => {
+    const found = isGoing(digest, disk) ? find(({ layers }) => layers.has(digest) || undefined) : undefined;
+    return found === undefined ? [] : [{ digest, to: found[0] }];
+  });
+  const linked = new Set(blobLinks.map(({ digest }) => digest));
+  const documents = [...ownerOf.keys()].flatMap((digest) => {
+    if (linked.has(digest) || !isGoing(digest)) return [];
+    const found = find(({ documents }) => documents.has(digest) || undefined);
+    return found === undefined ? [] : [{ digest, to: found[0] }];
+  });
+  const blobs = [...links.filter(({ digest }) => ownerOf.has(digest)), ...documents];
   const records = [...state.images.values()].flatMap(({ name, target, labels }) => {
     if (!going.has(labels[label.disk] ?? "")) return [];
     const found = find((disk) => disk.names.get(target.digest)?.has(name) || undefined);
     return found === undefined ? [] : [{ name, to: found[0] }];
   });
-  const layerLinks = links.flatMap(({ image, disk }) => {
+  const layerLinks = imageLinks.flatMap(({ image, disk }) => {
     const found = going.has(disk) ? find(({ layerImages }) => layerImages.has(image) || undefined) : undefined;
     return found === undefined ? [] : [{ image, to: found[0] }];
   });
-  return { snapshots, links: blobLinks, layerLinks, documents, records };
+  return { snapshots, links, layerLinks, blobs, records };
 }
 
 /** Links first, then, when they are durable, the labels: the links say where a thing is. */
 export async function handOver(node: ContainerdNode, plan: HandOver, atStep: AtStep): Promise<void> {
-  const { snapshots, links, layerLinks, documents, records } = plan;
+  const { snapshots, links, layerLinks, blobs, records } = plan;
   if (snapshots.length + links.length + layerLinks.length > 0) {
     atStep("relink");
     await sideBySide(layerLinks, ({ image, to }) =>
@@ -93,20 +95,16 @@ export async function handOver(node: ContainerdNode, plan: HandOver, atStep: AtS
     await sideBySide(linked, ({ snapshot, to, tree }) =>
       swapInLink(node.local(fsPath(node, snapshot.number)), linkTarget(to.carrier, tree)),
     );
-    await sideBySide(links, ({ blob, to }) =>
-      swapInLink(blobPath(node, blob), `${diskMountPoint(to.id)}/blobs/sha256/${digestHex(blob.digest)}`),
-    );
+    await sideBySide(links, ({ digest, to }) => swapInLink(blobPath(node, digest), blobOnDisk(to.id, digest)));
     await syncFilesystem(node.local(node.snapshotsFolder));
     await syncFilesystem(node.local(node.blobsFolder));
   }
-  if (snapshots.length + links.length + documents.length + records.length === 0) return;
+  if (snapshots.length + blobs.length + records.length === 0) return;
   atStep("relabel");
   await sideBySide(snapshots, ({ snapshot, to, tree }) =>
     node.snapshotWriter.updateLabels(snapshot.name, { [label.disk]: to.id, [label.tree]: tree }),
   );
-  await sideBySide([...links, ...documents], ({ blob, to }) =>
-    node.in.contentManager.updateLabels(blob.digest, { [label.disk]: to.id }),
-  );
+  await sideBySide(blobs, ({ digest, to }) => node.in.contentManager.updateLabels(digest, { [label.disk]: to.id }));
   await sideBySide(records, ({ name, to }) => node.in.images.update(name, { labels: { [label.disk]: to.id } }));
 }
 

@@ -1,6 +1,6 @@
 import { copyFile, rename, rm, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
-import { digestHex } from "../../../oci/descriptor.ts";
+import { type Digest, digestHex } from "../../../oci/descriptor.ts";
 import { swapInLink } from "../../host/link-swap.ts";
 import { syncFilesystem } from "../../host/sync-filesystem.ts";
 import { errorCode } from "../../host/system-calls.ts";
@@ -9,9 +9,9 @@ import { RuntimeError } from "../../runtime-error.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import type { AtStep } from "../inject/job.ts";
 import { carrierOf, fsPath, type OwnedSnapshot, type OwnedState } from "../owned-state.ts";
-import { diskMountPoint } from "../ownership.ts";
+import { type BlobLink, blobOnDisk, blobPath } from "./blob-links.ts";
 import { copyTree, measureTree } from "./copy-tree.ts";
-import { blobPath, copyName, type LinkedBlob, type TreePlace } from "./places.ts";
+import { copyName, type TreePlace } from "./places.ts";
 
 /** A snapshot whose tree is on a disk that goes. */
 export type TreeToCopy = { readonly snapshot: OwnedSnapshot; readonly disk: string };
@@ -56,31 +56,33 @@ export async function removeStrayCopies(
   node: ContainerdNode,
   state: OwnedState,
   places: ReadonlyMap<string, TreePlace>,
-  linkedBlobs: readonly LinkedBlob[],
+  blobLinks: readonly BlobLink[],
 ): Promise<void> {
   for (const [name, place] of places) {
     const snapshot = state.owned.get(name);
     if (snapshot !== undefined && place.on !== "copy")
       await rm(copyPath(node, snapshot), { recursive: true, force: true });
   }
-  for (const { blob } of linkedBlobs) await rm(blobCopyPath(node, blob), { force: true });
+  for (const { digest } of blobLinks) await rm(blobCopyPath(node, digest), { force: true });
 }
 
-/** Puts a file of its own in the place of each link. */
-export async function copyBlobs(node: ContainerdNode, blobs: readonly LinkedBlob[], atStep: AtStep): Promise<void> {
-  for (const { blob, disk } of blobs) {
+/** Puts a file of its own in the place of each link. Throws `RuntimeError` `failed-precondition` when the disk is not mounted. */
+export async function copyBlobs(node: ContainerdNode, blobs: readonly BlobLink[], atStep: AtStep): Promise<void> {
+  for (const { digest, disk } of blobs) {
     atStep("copy-blob");
-    const copy = blobCopyPath(node, blob);
+    const copy = blobCopyPath(node, digest);
     // Not through the link, which is absolute: containerd may have another root.
-    await copyFile(node.local(`${diskMountPoint(disk)}/blobs/sha256/${digestHex(blob.digest)}`), copy);
+    await copyFile(node.local(blobOnDisk(disk, digest)), copy).catch((cause: unknown) => {
+      throw errorCode(cause) === "ENOENT" ? notMounted(`blob ${digest}`, disk, cause) : cause;
+    });
     await syncFilesystem(copy);
-    await rename(copy, blobPath(node, blob));
+    await rename(copy, blobPath(node, digest));
   }
   if (blobs.length > 0) await syncFilesystem(node.local(node.blobsFolder));
 }
 
 /** Not beside the blobs, where containerd takes every name for a digest. */
-function blobCopyPath(node: ContainerdNode, { digest }: LinkedBlob["blob"]): string {
+function blobCopyPath(node: ContainerdNode, digest: Digest): string {
   return node.local(`${dirname(node.blobsFolder)}/nodewarm-${digestHex(digest)}`);
 }
 
@@ -96,12 +98,7 @@ async function requireRoom(node: Folders, sources: readonly Source[], signal: Ab
   let inodes = 0;
   for (const { snapshot, from } of sources) {
     const size = await measureTree(from, signal).catch((cause: unknown) => {
-      if (errorCode(cause) !== "ENOENT") throw cause;
-      throw new RuntimeError(
-        "failed-precondition",
-        `the tree of ${snapshot.name} cannot be copied, as disk ${snapshot.disk} is not mounted; mount it first (nodewarm mount --all)`,
-        { cause },
-      );
+      throw errorCode(cause) === "ENOENT" ? notMounted(`the tree of ${snapshot.name}`, snapshot.disk, cause) : cause;
     });
     bytes += size.bytes;
     inodes += size.inodes;
@@ -116,6 +113,14 @@ async function requireRoom(node: Folders, sources: readonly Source[], signal: Ab
     lacksInodes
       ? `${inodes} files would be copied to ${node.snapshotsFolder}, whose file system has room for ${ffree} more; end the containers instead, or remove other images`
       : `${mebibytes(bytes)} MiB would be copied to ${node.snapshotsFolder}, which has ${mebibytes(freeBytes)} MiB left; end the containers instead, or free some space`,
+  );
+}
+
+function notMounted(what: string, disk: string, cause: unknown): RuntimeError {
+  return new RuntimeError(
+    "failed-precondition",
+    `${what} cannot be copied, as disk ${disk} is not mounted; mount it first (nodewarm mount --all)`,
+    { cause },
   );
 }
 

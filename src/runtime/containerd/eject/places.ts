@@ -1,12 +1,9 @@
 import { readdir, readFile, readlink } from "node:fs/promises";
 import { indexName } from "../../../disk/index-document.ts";
 import { type DiskIndex, parseDiskIndex } from "../../../disk/reader/disk-index.ts";
-import { digestHex } from "../../../oci/descriptor.ts";
-import type { ContentInfo } from "../client/content.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import { carrierOf, fsPath, type OwnedSnapshot, type OwnedState } from "../owned-state.ts";
-import { diskMountPoint, label } from "../ownership.ts";
-
+import { label } from "../ownership.ts";
 import { layerImageOf, readLayerLinks } from "./layer-links.ts";
 
 /** Folder beside `fs` that a snapshot's tree is copied to. */
@@ -43,30 +40,6 @@ export async function readTreePlaces(node: ContainerdNode, state: OwnedState): P
   return places;
 }
 
-/** A blob of ours whose file is a link to a disk. */
-export type LinkedBlob = { readonly blob: ContentInfo; readonly disk: string };
-
-export async function readLinkedBlobs(node: ContainerdNode, blobs: readonly ContentInfo[]): Promise<LinkedBlob[]> {
-  const linked: LinkedBlob[] = [];
-  for (const blob of blobs) {
-    const disk = diskOfLink(await readlink(blobPath(node, blob)).catch(() => ""));
-    if (disk !== undefined) linked.push({ blob, disk });
-  }
-  return linked;
-}
-
-/** Names of the files of the content store that are links to a disk, whichever namespace they belong to. */
-export async function blobsOnDisk(node: ContainerdNode, disk: string): Promise<string[]> {
-  const folder = node.local(`${node.blobsFolder}/sha256`);
-  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
-  const found: string[] = [];
-  for (const entry of entries) {
-    if (!entry.isSymbolicLink()) continue;
-    if (diskOfLink(await readlink(`${folder}/${entry.name}`).catch(() => "")) === disk) found.push(entry.name);
-  }
-  return found;
-}
-
 /** Numbers of the snapshots whose trees are reached through a carrier, whoever they belong to. */
 export async function snapshotsThrough(node: ContainerdNode, carrier: OwnedSnapshot): Promise<string[]> {
   const folder = node.local(node.snapshotsFolder);
@@ -78,19 +51,13 @@ export async function snapshotsThrough(node: ContainerdNode, carrier: OwnedSnaps
   return found;
 }
 
-export function blobPath(node: ContainerdNode, { digest }: Pick<ContentInfo, "digest">): string {
-  return node.local(`${node.blobsFolder}/sha256/${digestHex(digest)}`);
-}
-
-function diskOfLink(target: string): string | undefined {
-  const id = /\/([0-9a-f]{64})\/blobs\/sha256\/[0-9a-f]{64}$/.exec(target)?.[1];
-  return id !== undefined && target.startsWith(`${diskMountPoint(id)}/`) ? id : undefined;
-}
-
 /** A disk of ours that is mounted, and stays. */
 export type PresentDisk = { readonly id: string; readonly carrier: OwnedSnapshot; readonly index: DiskIndex };
 
-/** The mounted disks of a namespace but for those that go; the newest first. */
+/**
+ * The mounted disks of a namespace but for those that go; the newest first. One that cannot be read (its device fails, or something else is
+ * mounted in its place) takes nothing over, and keeps no other from being ejected.
+ */
 export async function presentDisks(
   node: ContainerdNode,
   state: OwnedState,
@@ -103,11 +70,19 @@ export async function presentDisks(
     if (role !== "carrier" || carrier === undefined || going.has(id)) continue;
     if (table.at(fsPath(node, carrier.number)) === undefined) continue;
     const path = `${fsPath(node, carrier.number)}/${indexName}`;
-    const index = parseDiskIndex(await readFile(node.local(path)), path);
+    const index = await readIndex(node.local(path));
     // Whatever is mounted there, it is another disk.
-    if (index.id === id) present.push({ id, carrier, index });
+    if (index?.id === id) present.push({ id, carrier, index });
   }
   return present.sort((a, b) => b.index.sequence - a.index.sequence);
+}
+
+async function readIndex(path: string): Promise<DiskIndex | undefined> {
+  try {
+    return parseDiskIndex(await readFile(path), path);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Ids of the disks that anything of ours in a namespace belongs to. */

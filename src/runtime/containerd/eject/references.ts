@@ -2,13 +2,10 @@ import { type Digest, isDigest } from "../../../oci/descriptor.ts";
 import type { ContentInfo } from "../client/content.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import type { OwnedState } from "../owned-state.ts";
-import { label } from "../ownership.ts";
 
 /** A blob that an image leads to, by the labels that keep it from garbage collection. */
 export type ReachedBlob = {
   readonly digest: Digest;
-  /** Id of the disk whose injection wrote it; `undefined` for somebody else's. */
-  readonly disk: string | undefined;
   /** Blobs that it refers to. */
   readonly blobs: readonly Digest[];
   /** Snapshots that containers of the image stand on. */
@@ -64,7 +61,6 @@ function reachedBlob({ digest, labels }: ContentInfo, snapshotter: string): Reac
   const isBlobReference = (key: string) => /^containerd\.io\/gc\.ref\.content(?:[./]|$)/.test(key);
   return {
     digest,
-    disk: labels[label.disk],
     blobs: entries.flatMap(([key, value]) => (isBlobReference(key) && isDigest(value) ? [value] : [])),
     tops: entries.flatMap(([key, value]) =>
       isSnapshotReference(key, snapshotter) && key !== chainReference(snapshotter) ? [value] : [],

@@ -12,10 +12,12 @@ import { errorCode } from "../../host/system-calls.ts";
 import type { User } from "../../runtime.ts";
 import { RuntimeError } from "../../runtime-error.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
+import { lockDisk } from "../disk-lock.ts";
 import type { AtStep } from "../inject/job.ts";
 import { fsPath, type OwnedSnapshot } from "../owned-state.ts";
 import { carrierFileName, diskMountPoint } from "../ownership.ts";
-import { blobsOnDisk, snapshotsThrough } from "./places.ts";
+import { readBlobLinks, removeOrphanLinks } from "./blob-links.ts";
+import { snapshotsThrough } from "./places.ts";
 
 /** A block device, and the file behind it where it is a loop device: numbers of those are used again. */
 type Device = { readonly path: string; readonly number: DeviceNumber; readonly file: string | undefined };
@@ -41,8 +43,10 @@ export async function unmountDisk(
   node: ContainerdNode,
   disk: string,
   carrier: OwnedSnapshot | undefined,
+  signal: AbortSignal,
   atStep: AtStep,
 ): Promise<UnmountedDisk> {
+  await using _ = await lockDisk(node.local, disk, signal);
   const mountPoint = diskMountPoint(disk);
   const carrierFs = carrier && fsPath(node, carrier.number);
   if (carrier !== undefined) await refuseWhileLinked(node, disk, carrier);
@@ -123,12 +127,14 @@ async function otherUsers(
   const device = table.at(diskMountPoint(disk))?.device;
   const carriers = device === undefined ? [] : table.ofDevice(device).map(({ mountPoint }) => mountPoint);
   const others = carriers.filter((path) => path !== ownFs && /\/snapshots\/\d+\/fs$/.test(path));
-  const blobs = await blobsOnDisk(node, disk);
+  const links = (await readBlobLinks(node)).filter((link) => link.disk === disk);
+  // Where another namespace has a carrier, it may be about to claim them.
+  const blobs = others.length > 0 ? links : await removeOrphanLinks(node, links);
   const runtimes = await mountUsers((path) => node.local(path), disk);
   return [
     ...runtimes.map((name): User => ({ kind: "process", name })),
     ...others.map((path): User => ({ kind: "snapshot", name: `${path} (a carrier of another namespace)` })),
-    ...blobs.map((hex): User => ({ kind: "image", name: `sha256:${hex} (a layer blob of another namespace)` })),
+    ...blobs.map(({ digest }): User => ({ kind: "image", name: `${digest} (a layer blob of another namespace)` })),
   ];
 }
 

@@ -1,15 +1,14 @@
 import type { Digest } from "../../../oci/descriptor.ts";
 import { isRuntimeError } from "../../runtime-error.ts";
 import type { ContentInfo } from "../client/content.ts";
-import type { LabelChange } from "../client/label.ts";
+import type { LabelChange, Labels } from "../client/label.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import type { AtStep } from "../inject/job.ts";
 import { sideBySide } from "../inject/side-by-side.ts";
 import type { OwnedState } from "../owned-state.ts";
-import { criImageLabels, label } from "../ownership.ts";
+import { isPinned, label, pinnedLabel, recordOrigin } from "../ownership.ts";
+import type { BlobLink } from "./blob-links.ts";
 import { chainFrom, chainReference, isSnapshotReference, References, topReference } from "./references.ts";
-
-const pinnedLabel = "io.cri-containerd.pinned";
 
 /** What is no longer ours on a snapshot. */
 const noSnapshotLabels: LabelChange = {
@@ -32,11 +31,20 @@ export async function clearUnfinished(node: ContainerdNode, state: OwnedState, a
   }
 }
 
+/** Nor on an image record. */
+const noRecordLabels: LabelChange = {
+  [label.disk]: undefined,
+  [label.name]: undefined,
+  [label.fetched]: undefined,
+  [pinnedLabel]: undefined,
+};
+
 export type GivenBack = {
   readonly disks: ReadonlySet<string>;
   /** Names of snapshots whose trees are copies now. */
   readonly snapshots: readonly string[];
-  readonly blobs: readonly Digest[];
+  /** Those whose files are copies now, ours or not. */
+  readonly blobs: ReadonlySet<Digest>;
 };
 
 /**
@@ -54,25 +62,26 @@ export async function giveBack(
     const references = await References.read(node);
     const tops = (target: Digest): string[] => references.from(target).flatMap((blob) => blob.tops);
     for (const { name, target, labels } of state.images.values()) {
-      if (!given.disks.has(labels[label.disk] ?? "") || !tops(target.digest).some((top) => snapshots.has(top)))
-        continue;
+      const isOurs = given.disks.has(labels[label.disk] ?? "") || state.copiedRecords.has(name);
+      if (!isOurs || !tops(target.digest).some((top) => snapshots.has(top))) continue;
       atStep("give-back-record");
-      await node.in.images.update(name, { labels: { [label.disk]: undefined, [pinnedLabel]: undefined } });
+      await node.in.images.update(name, { labels: noRecordLabels });
     }
   }
   for (const name of snapshots) {
     atStep("give-back-snapshot");
     await node.snapshotWriter.updateLabels(name, noSnapshotLabels);
   }
-  for (const digest of given.blobs) {
+  for (const { digest } of state.blobs) {
+    if (!given.blobs.has(digest)) continue;
     atStep("give-back-blob");
     await node.in.contentManager.updateLabels(digest, { [label.disk]: undefined });
   }
 }
 
 /**
- * Deletes the image records of disks. A tag that a pull has set again since is no longer ours: it is left, and only unpinned. Resolves to how
- * many images each disk lost.
+ * Deletes the image records of disks. A tag that a pull has set again since, or that was copied from ours, is not ours: it is left, and only
+ * loses the labels that it has from us. Resolves to how many images each disk lost.
  */
 export async function removeRecords(
   node: ContainerdNode,
@@ -81,22 +90,23 @@ export async function removeRecords(
   atStep: AtStep,
 ): Promise<Map<string, number>> {
   const removed = new Map<string, Set<Digest>>();
-  const written = new Set(
-    state.blobs.filter(({ labels }) => disks.has(labels[label.disk] ?? "")).map((blob) => blob.digest),
-  );
-  for (const { name, target, labels } of state.images.values()) {
+  const isOfDisks = ({ labels }: { readonly labels: Labels }): boolean => disks.has(labels[label.disk] ?? "");
+  const written = new Set([
+    ...state.blobs.filter(isOfDisks).map(({ digest }) => digest),
+    ...[...state.images.values()].filter(isOfDisks).map(({ target }) => target.digest),
+  ]);
+  for (const record of state.images.values()) {
+    const { name, target, labels } = record;
     const disk = labels[label.disk];
     if (disk !== undefined && disks.has(disk)) {
       atStep("remove-record");
       await unlessGone(node.in.images.delete(name));
       removed.set(disk, (removed.get(disk) ?? new Set()).add(target.digest));
-    } else if (
-      disk === undefined &&
-      written.has(target.digest) &&
-      labels[pinnedLabel] === criImageLabels[pinnedLabel]
-    ) {
+    } else if (recordOrigin(record).from === "elsewhere" && written.has(target.digest)) {
+      const hasOurPin = isPinned(labels) && labels[label.kept] === undefined;
+      if (!hasOurPin && !state.copiedRecords.has(name)) continue;
       atStep("unpin");
-      await unlessGone(node.in.images.update(name, { labels: { [pinnedLabel]: undefined } }));
+      await unlessGone(node.in.images.update(name, { labels: noRecordLabels }));
     }
   }
   return new Map([...removed].map(([disk, targets]) => [disk, targets.size]));
@@ -123,8 +133,8 @@ export async function removeSnapshots(
 }
 
 /** Removes the records of claimed blobs; the collection that follows unlinks their files, unless another namespace has them. */
-export async function removeBlobs(node: ContainerdNode, digests: ReadonlySet<Digest>, atStep: AtStep): Promise<void> {
-  for (const digest of digests) {
+export async function removeBlobs(node: ContainerdNode, blobs: readonly BlobLink[], atStep: AtStep): Promise<void> {
+  for (const { digest } of blobs) {
     atStep("remove-blob");
     await unlessGone(node.in.contentManager.delete(digest));
   }

@@ -5,14 +5,15 @@ import type { Image } from "../client/images.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import type { OwnedState } from "../owned-state.ts";
 import { label } from "../ownership.ts";
+import { type BlobLink, blobsOfOthers } from "./blob-links.ts";
 import { layerImageOf } from "./layer-links.ts";
-import { chainFrom, type ReachedBlob, References } from "./references.ts";
+import { chainFrom, References } from "./references.ts";
 
-/** What is to go: of which disks, the snapshots by name, and the layer blobs that are links. */
+/** What is to go: of which disks, the snapshots by name, and the layer blobs that are links, ours or not. */
 export type Going = {
   readonly disks: ReadonlySet<string>;
   readonly snapshots: ReadonlySet<string>;
-  readonly blobs: ReadonlySet<Digest>;
+  readonly blobs: readonly BlobLink[];
   /** Layer images that containerd's EROFS snapshotter finds there. */
   readonly layerImages?: ReadonlySet<string>;
 };
@@ -32,7 +33,7 @@ export type UserFacts = {
   readonly snapshotsFolder: string;
   readonly references: References;
   readonly containers: readonly Container[];
-  /** Blobs that other namespaces have too, and not from us: they share the file. */
+  /** `blobsOfOthers` of those that are to go. */
   readonly foreignBlobs: ReadonlyMap<Digest, string>;
 };
 
@@ -60,8 +61,8 @@ export async function findUsers(node: ContainerdNode, state: OwnedState, going: 
 }
 
 /**
- * Containers count whether they run or not, and images when a snapshot or config of their own stands on one of ours. A tag that a pull has
- * set again, and that leads to nothing but what we wrote, is none.
+ * Containers count whether they run or not, and all images whose record is not ours and that lead to what is to go, though it be that we wrote
+ * all of it: a tag that a pull has set again is the runtime's, and must work afterwards.
  */
 export function usersOf(facts: UserFacts, going: Going): Standing {
   const { state } = facts;
@@ -79,6 +80,7 @@ export function usersOf(facts: UserFacts, going: Going): Standing {
     const usesImage = going.layerImages?.has(layerImageOf(facts, snapshot) ?? "") ?? false;
     if (need(name) || usesImage) standing.add(name);
   }
+  const goingBlobs = new Set(going.blobs.map(({ digest }) => digest));
   const blobs = new Set<Digest>();
   const users: User[] = [];
   const named = new Set<string>();
@@ -92,10 +94,9 @@ export function usersOf(facts: UserFacts, going: Going): Standing {
     if (isGoing(image, going)) continue;
     const reached = facts.references.from(image.target.digest);
     const chains = reached.flatMap((blob) => blob.snapshots).flatMap((name) => [...chainFrom(state, name)]);
-    const own = reached.filter((blob) => isOwn(blob, image, going));
-    const usedBlobs = own.flatMap((blob) => blob.blobs).filter((digest) => going.blobs.has(digest));
+    const usedBlobs = reached.flatMap((blob) => blob.blobs).filter((digest) => goingBlobs.has(digest));
     for (const digest of usedBlobs) blobs.add(digest);
-    const standsItself = own.flatMap((blob) => blob.tops).map(need);
+    const standsItself = reached.flatMap((blob) => blob.tops).map(need);
     if (usedBlobs.length === 0 && !standsItself.includes(true) && !chains.some((name) => standing.has(name))) continue;
     images.push(image);
     for (const name of chains) named.add(name);
@@ -103,6 +104,8 @@ export function usersOf(facts: UserFacts, going: Going): Standing {
   for (const { name } of withoutAliases(images)) users.push({ kind: "image", name });
   for (const name of standing) if (!named.has(name)) users.push({ kind: "snapshot", name });
   for (const [digest, namespace] of facts.foreignBlobs) {
+    // Named by its image.
+    if (blobs.has(digest)) continue;
     blobs.add(digest);
     users.push({ kind: "image", name: `${digest} (a layer blob of namespace ${namespace})` });
   }
@@ -119,20 +122,4 @@ function withoutAliases(images: readonly Image[]): Image[] {
 /** Our own record of an image of these disks. */
 function isGoing({ labels }: Image, { disks }: Going): boolean {
   return disks.has(labels[label.disk] ?? "");
-}
-
-/** Whether a blob that an image leads to is there for this image, and not only because we wrote it. */
-function isOwn({ disk }: ReachedBlob, image: Image, { disks }: Going): boolean {
-  return image.labels[label.disk] !== undefined || !disks.has(disk ?? "");
-}
-
-async function blobsOfOthers(node: ContainerdNode, blobs: ReadonlySet<Digest>): Promise<Map<Digest, string>> {
-  const found = new Map<Digest, string>();
-  if (blobs.size === 0) return found;
-  for (const { name } of await node.client.namespaces.list()) {
-    if (name === node.namespace) continue;
-    for await (const { digest, labels } of node.client.withNamespace(name).content.list())
-      if (blobs.has(digest) && labels[label.disk] === undefined) found.set(digest, name);
-  }
-  return found;
 }

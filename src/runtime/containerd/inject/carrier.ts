@@ -10,6 +10,7 @@ import { isRuntimeError, RuntimeError } from "../../runtime-error.ts";
 import type { NamespaceClient } from "../client/containerd-client.ts";
 import type { Labels } from "../client/label.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
+import { bindDisk, lockDisk } from "../disk-lock.ts";
 import { carrierOf, emptyOf, fsPath, type OwnedSnapshot, type OwnedState } from "../owned-state.ts";
 import {
   type CarrierFile,
@@ -57,7 +58,7 @@ export async function ensureEmpty(place: Place): Promise<void> {
  * The snapshot of a disk with the disk mounted on it, both made where they are missing. What to mount there is written into its folder,
  * under the mount, for a boot without containerd.
  */
-export async function ensureCarrier(place: Place, openDisk: OpenDisk): Promise<OwnedSnapshot> {
+export async function ensureCarrier(place: Place, openDisk: OpenDisk, signal: AbortSignal): Promise<OwnedSnapshot> {
   const { node, state, atStep } = place;
   const { source } = openDisk;
   const identity = await blockDeviceIdentity(source.path);
@@ -75,6 +76,7 @@ export async function ensureCarrier(place: Place, openDisk: OpenDisk): Promise<O
     [label.sequence]: String(source.sequence),
   };
   const mountPoint = diskMountPoint(source.id);
+  await using _ = await lockDisk(node.local, source.id, signal);
   atStep("mount disk");
   // Only root passes: the trees of a disk hold setuid programs. Containers come through the carrier.
   await mkdir(node.local(mountPoint), { recursive: true, mode: 0o700 });
@@ -87,7 +89,7 @@ export async function ensureCarrier(place: Place, openDisk: OpenDisk): Promise<O
       known ??
       (await makeEmptySnapshot(place, carrierName(source.id), "carrier", labels, (fs) => writeCarrierFile(fs, file)));
     atStep("mount carrier");
-    await mountOnCarrier(node, mountPoint, carrier, file);
+    await mountOnCarrier(node, carrier, file);
     return carrier;
   } catch (error) {
     // Without a carrier no ejection would find it.
@@ -122,12 +124,7 @@ async function requireMounted(
   );
 }
 
-async function mountOnCarrier(
-  node: ContainerdNode,
-  mountPoint: string,
-  carrier: OwnedSnapshot,
-  file: CarrierFile,
-): Promise<void> {
+async function mountOnCarrier(node: ContainerdNode, carrier: OwnedSnapshot, file: CarrierFile): Promise<void> {
   const fs = fsPath(node, carrier.number);
   const table = await node.mounts.table();
   if (table.at(fs) === undefined) {
@@ -140,7 +137,7 @@ async function mountOnCarrier(
       await syncFilesystem(local);
     }
   }
-  await node.mounts.bind(mountPoint, fs);
+  await bindDisk(node.mounts, file.id, fs);
 }
 
 /** A committed snapshot without parent and without files of a disk, which no collection takes. */

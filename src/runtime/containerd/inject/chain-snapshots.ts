@@ -3,6 +3,9 @@ import type { IndexLayer } from "../../../disk/reader/disk-index.ts";
 import { type Digest, digestHex } from "../../../oci/descriptor.ts";
 import { emptyName } from "../ownership.ts";
 
+/** What a chain is made of. */
+export type ChainLayer = Pick<IndexLayer, "diffID" | "chainID" | "tree">;
+
 /** A snapshot below the top of an image. */
 export type ChainSnapshot = {
   /** ChainID. */
@@ -21,9 +24,9 @@ export type ChainSnapshot = {
  * stack without the lower one, which gets snapshots of its own, named by what they truly hold. Where that cannot be named, because a tree in
  * it depends on what was below, or where it would take more snapshots than there are layers, the chain ends.
  */
-export function chainSnapshots(layers: readonly IndexLayer[]): ChainSnapshot[] {
+export function chainSnapshots(layers: readonly ChainLayer[]): ChainSnapshot[] {
   const made = new Map<Digest, ChainSnapshot>();
-  let stack: readonly IndexLayer[] = [];
+  let stack: readonly ChainLayer[] = [];
   let parent: string = emptyName;
   for (const layer of layers.slice(0, -1)) {
     const others = stack.filter(({ tree }) => tree !== layer.tree);
@@ -40,14 +43,19 @@ export function chainSnapshots(layers: readonly IndexLayer[]): ChainSnapshot[] {
 }
 
 /** Those that no other stands on: whatever keeps them keeps all. */
-export function chainEnds(layers: readonly IndexLayer[]): Digest[] {
+export function chainEnds(layers: readonly ChainLayer[]): Digest[] {
   const snapshots = chainSnapshots(layers);
   const parents = new Set(snapshots.map(({ parent }) => parent));
   return snapshots.flatMap(({ name }) => (parents.has(name) ? [] : [name]));
 }
 
+/** Folder of a disk for the tree of a layer that is the same whatever is below it. */
+export function plainTree(diffID: Digest): string {
+  return `layers/${digestHex(diffID)}`;
+}
+
 /** Name of the uppermost; `undefined` when one of them cannot be named. */
-function addStack(made: Map<Digest, ChainSnapshot>, layers: readonly IndexLayer[]): string | undefined {
+function addStack(made: Map<Digest, ChainSnapshot>, layers: readonly ChainLayer[]): string | undefined {
   const names = chainIDs(layers.map(({ diffID }) => diffID));
   let parent: string = emptyName;
   for (const [i, { tree }] of layers.entries()) {
@@ -63,6 +71,6 @@ function addStack(made: Map<Digest, ChainSnapshot>, layers: readonly IndexLayer[
 }
 
 /** Whether a layer's tree is the same whatever is below it. */
-function isItsOwn({ tree, diffID }: IndexLayer): boolean {
-  return tree === `layers/${digestHex(diffID)}`;
+function isItsOwn({ tree, diffID }: ChainLayer): boolean {
+  return tree === plainTree(diffID);
 }

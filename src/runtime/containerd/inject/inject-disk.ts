@@ -70,7 +70,7 @@ export async function injectDisk(
   await withLease(node, meter, signal, async (leased) => {
     const place = { node, leased, state, meter, atStep };
     if (!usesLayerImages(node)) await ensureEmpty(place);
-    const carrier = await ensureCarrier(place, open);
+    const carrier = await ensureCarrier(place, open, signal);
     const job: InjectJob = { node, leased, open, options, state, carrier, meter, atStep };
     if (usesLayerImages(node)) await linkLayerImages(job);
     const repaired = usesLayerImages(node) ? [] : await repairLinks(job);
@@ -87,7 +87,7 @@ export async function injectDisk(
           names: plan.image.names,
           digest: plan.image.target.digest,
           result: isNew ? "injected" : "present",
-          chain: isChainComplete(plan.image, state) ? "complete" : "pending",
+          chain: isChainComplete(plan.image, state, usesLayerImages(node)) ? "complete" : "pending",
           conditions: plan.conditions,
         };
         done.set(plan.image, injected);
@@ -110,7 +110,7 @@ export async function injectDisk(
   }
   return {
     disk: open.disk.id,
-    images: wanted.map((image) => done.get(image) ?? skippedImage(image, skipped.get(image), state)),
+    images: wanted.map((image) => done.get(image) ?? skippedImage(node, image, skipped.get(image), state)),
     conditions,
     calls: meter.calls,
     transactions: meter.transactions,
@@ -237,9 +237,15 @@ function* batches(plans: readonly ImagePlan[]): Generator<readonly ImagePlan[]> 
   }
 }
 
-function skippedImage(image: IndexImage, condition: Condition | undefined, state: OwnedState): InjectedImage {
+function skippedImage(
+  node: ContainerdNode,
+  image: IndexImage,
+  condition: Condition | undefined,
+  state: OwnedState,
+): InjectedImage {
   const top = topChainID(image);
-  const isThere = isChainComplete(image, state) && (top === undefined || isCommitted(state, top));
+  const isThere =
+    isChainComplete(image, state, usesLayerImages(node)) && (top === undefined || isCommitted(state, top));
   return {
     names: image.names,
     digest: image.target.digest,

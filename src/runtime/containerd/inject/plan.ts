@@ -5,7 +5,7 @@ import type { Image } from "../client/images.ts";
 import { dockerNamespace } from "../containerd-node.ts";
 import type { OwnedState } from "../owned-state.ts";
 import { carrierName, emptyName, label } from "../ownership.ts";
-import { chainSnapshots } from "./chain-snapshots.ts";
+import { type ChainLayer, chainSnapshots } from "./chain-snapshots.ts";
 import type { WantedSnapshot } from "./linked-snapshots.ts";
 
 /** What becomes of one image record. */
@@ -80,7 +80,7 @@ function topSnapshot(image: IndexImage): WantedSnapshot | undefined {
   return { name, parent: emptyName, role: "image", tree: image.tree };
 }
 
-export function isCommitted(state: OwnedState, name: string): boolean {
+export function isCommitted(state: Pick<OwnedState, "snapshots">, name: string): boolean {
   return state.snapshots.get(name)?.kind === "committed";
 }
 
@@ -110,7 +110,17 @@ export function planChains(images: readonly IndexImage[], state: OwnedState): Wa
   return levels;
 }
 
-/** Whether all snapshots below the top are there. */
-export function isChainComplete(image: IndexImage, state: OwnedState): boolean {
-  return planChains([image], state).length === 0;
+/**
+ * Whether all snapshots below the top are there that injection makes. Where snapshots are layer images (`usesLayerImages`), none is left out
+ * of a chain. Injection and status both decide by this.
+ */
+export function isChainComplete(
+  { layers }: { readonly layers: readonly ChainLayer[] },
+  state: Pick<OwnedState, "snapshots">,
+  areLayerImages: boolean,
+): boolean {
+  const chain = areLayerImages
+    ? layers.slice(0, -1).map(({ chainID }) => chainID)
+    : chainSnapshots(layers).map(({ name }) => name);
+  return chain.every((name) => isCommitted(state, name));
 }

@@ -8,6 +8,7 @@ import type { ContentReader } from "../client/content.ts";
 export type ImageChain = {
   readonly config: Digest;
   /** Of the layers, from the bottom. */
+  readonly diffIDs: readonly Digest[];
   readonly chainIDs: readonly Digest[];
 };
 
@@ -31,7 +32,7 @@ export async function readImageChain(content: ContentReader, target: Digest): Pr
   const document = await readDocument(content, config, configDocument);
   if (document === undefined) return undefined;
   const diffIDs = document.rootfs?.diff_ids ?? [];
-  return { config, chainIDs: chainIDs(diffIDs) };
+  return { config, diffIDs, chainIDs: chainIDs(diffIDs) };
 }
 
 async function configOf(content: ContentReader, digest: Digest, depth: number): Promise<Digest | undefined> {

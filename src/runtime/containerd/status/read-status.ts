@@ -1,11 +1,15 @@
 import type { Digest } from "../../../oci/descriptor.ts";
 import type { Condition, DiskStatus } from "../../runtime.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
-import { injectedDisks, readLinkedBlobs, readTreePlaces } from "../eject/places.ts";
+import { readBlobLinks } from "../eject/blob-links.ts";
+import { injectedDisks, readTreePlaces } from "../eject/places.ts";
 import { findUsers } from "../eject/users.ts";
+import { type ChainLayer, plainTree } from "../inject/chain-snapshots.ts";
+import { isChainComplete } from "../inject/plan.ts";
+import { usesLayerImages } from "../layer-cache.ts";
 import { carrierOf, type OwnedState, readOwnedState } from "../owned-state.ts";
 import { label } from "../ownership.ts";
-import { readImageChain } from "./image-chain.ts";
+import { type ImageChain, readImageChain } from "./image-chain.ts";
 import { type MountedState, readMount } from "./mounted-disk.ts";
 import { imageConditions, layerConditions } from "./snapshot-conditions.ts";
 
@@ -21,14 +25,14 @@ export async function readStatus(node: ContainerdNode, signal: AbortSignal): Pro
   const [table, places, linked] = await Promise.all([
     node.mounts.table(),
     readTreePlaces(node, state),
-    readLinkedBlobs(node, state.blobs),
+    readBlobLinks(node),
   ]);
   const disks: DiskStatus[] = [];
   for (const id of ids) {
     signal.throwIfAborted();
     const trees = [...places].flatMap(([name, place]) => (place.on === "disk" && place.disk === id ? [name] : []));
-    const blobs = linked.flatMap(({ blob, disk }) => (disk === id ? [blob.digest] : []));
-    const going = { disks: new Set([id]), snapshots: new Set(trees), blobs: new Set(blobs) };
+    const blobs = linked.filter(({ disk }) => disk === id);
+    const going = { disks: new Set([id]), snapshots: new Set(trees), blobs };
     const [mounted, { users }] = await Promise.all([readMount(node, state, id, table), findUsers(node, state, going)]);
     const conditions: Condition[] = [...mounted.conditions, ...(await layerConditions(node, state, id))];
     if (trees.length === 0 && carrierOf(state, id) !== undefined)
@@ -54,8 +58,9 @@ async function readImages(
     [...names].map(async ([digest, targetNames]) => {
       const chain = await readImageChain(node.in.content, digest);
       const shown = targetNames.filter((name) => !name.startsWith("sha256:"));
-      const lower = chain?.chainIDs.slice(0, -1) ?? [];
-      const isComplete = chain !== undefined && lower.every((name) => state.snapshots.get(name)?.kind === "committed");
+      const layers = mounted.index?.images.find(({ target }) => target.digest === digest)?.layers;
+      const known = layers ?? (chain && chainLayers(state, chain));
+      const isComplete = known !== undefined && isChainComplete({ layers: known }, state, usesLayerImages(node));
       return {
         names: shown.length > 0 ? shown : targetNames,
         digest,
@@ -65,6 +70,16 @@ async function readImages(
     }),
   );
   return images.sort((a, b) => ((a.names[0] ?? "") < (b.names[0] ?? "") ? -1 : 1));
+}
+
+/** While the disk is away: what its index would say, as far as the snapshots that are there and the config tell it. */
+function chainLayers(state: OwnedState, { diffIDs, chainIDs }: ImageChain): ChainLayer[] {
+  return diffIDs.flatMap((diffID, i) => {
+    const chainID = chainIDs[i];
+    if (chainID === undefined) return [];
+    const made = state.owned.get(chainID);
+    return [{ diffID, chainID, tree: made?.role === "layer" ? made.tree : plainTree(diffID) }];
+  });
 }
 
 /**
