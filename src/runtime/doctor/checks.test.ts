@@ -11,7 +11,8 @@ import { checkHandlers, checkSharing, checkSnapshotter } from "./snapshotter-che
 import { checkUserNamespaces, checkVersion } from "./version-checks.ts";
 
 function configuration(table: Readonly<Record<string, unknown>>): Configuration {
-  return { path: "/etc/c.toml", problems: [], value: (...keys) => table[keys.join("/")] };
+  const value = (...keys: readonly string[]) => table[keys.join("/")];
+  return { path: "/etc/c.toml", problems: [], value, values: (...keys) => [value(...keys)] };
 }
 const nothing = configuration({});
 const snapshotsFolder = "/root/erofs/snapshots";

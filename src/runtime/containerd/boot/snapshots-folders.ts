@@ -1,6 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { isAbsolute, join } from "node:path";
-import { parse } from "smol-toml";
+import { dockerDataRoots } from "../../docker/data-roots.ts";
+import { readUnitCommands } from "../../host/unit-commands.ts";
+import { configPath, optionOf, readConfigurationFiles } from "../configuration.ts";
 
 /** Roots of containerd as distributions set them. */
 const usualRoots = [
@@ -11,59 +13,78 @@ const usualRoots = [
   "/var/lib/k0s/containerd",
 ];
 
-/** Where Docker keeps its files, and below it those of a containerd that it starts itself. */
-const dockerRoot = "/var/lib/docker";
+/** Below the folder of Docker: those of a containerd that it starts itself. */
 const rootInDocker = "containerd/daemon";
 
-const snapshotters = ["overlayfs", "erofs"].map((name) => `io.containerd.snapshotter.v1.${name}`);
+/** Distributions that start a containerd of their own below a folder that `--data-dir` names, or their configuration files. */
+const distributions: readonly { readonly units: readonly string[]; readonly root: string; readonly file?: string }[] = [
+  { units: ["k3s.service", "k3s-agent.service"], root: "agent/containerd", file: "/etc/rancher/k3s/config.yaml" },
+  {
+    units: ["rke2-server.service", "rke2-agent.service"],
+    root: "agent/containerd",
+    file: "/etc/rancher/rke2/config.yaml",
+  },
+  { units: ["k0scontroller.service", "k0sworker.service"], root: "containerd" },
+];
+
+/** Where k3s and RKE2 write the configuration of their containerd, seen from its root. */
+const generatedFile = "../etc/containerd/config.toml";
+
+const snapshotters = ["overlayfs", "erofs"] as const;
+const pluginOf = (snapshotter: string) => `io.containerd.snapshotter.v1.${snapshotter}`;
 
 export type ConfigurationFiles = {
   /** Default: `/etc/containerd/config.toml`. */
   readonly containerd?: string;
   /** Default: `/etc/docker/daemon.json`. */
   readonly docker?: string;
+  /** Folders of systemd's units. Default: the usual ones. */
+  readonly units?: readonly string[];
 };
 
 /**
- * Folders in which the overlay and the EROFS snapshotter of a containerd may keep their snapshots, whether they exist or not: those of the usual
- * distributions, and those that the configuration of containerd (`root`, `root_path` of the snapshotter) and of Docker (`data-root`)
- * name. A configuration that cannot be read names none.
+ * Folders in which the overlay and the EROFS snapshotter of a containerd may keep their snapshots, whether they exist or not, with none of the
+ * daemons running: those of the usual distributions, and those that the units of containerd (`--config`, `--root`), k3s, RKE2, k0s (`--data-dir`)
+ * and Docker (`--data-root`) name, and the configuration files (`root`, `root_path` of the snapshotter; `data-root`). What cannot be
+ * read names none. One too many costs a look; so whatever any file says counts, also where another overrides it.
  */
 export async function defaultSnapshotsFolders(files: ConfigurationFiles = {}): Promise<string[]> {
-  const [containerd, docker] = await Promise.all([
-    readDocument(files.containerd ?? "/etc/containerd/config.toml", parse),
-    readDocument(files.docker ?? "/etc/docker/daemon.json", JSON.parse),
-  ]);
+  const containerds = await readUnitCommands("containerd.service", files.units);
+  const dockers = await readUnitCommands("docker.service", files.units);
   const roots = [
     ...usualRoots,
-    ...absolute(containerd.root),
-    ...[dockerRoot, ...absolute(docker["data-root"])].map((root) => join(root, rootInDocker)),
+    ...containerds.flatMap((command) => absolute(optionOf(command, ["root"]))),
+    ...(await distributionRoots(files.units)),
+    ...(await dockerDataRoots(dockers, files.docker)).map((root) => join(root, rootInDocker)),
   ];
-  const folders = snapshotters
-    .flatMap((snapshotter) => [
-      ...roots.map((root) => join(root, snapshotter)),
-      ...absolute(at(at(containerd, "plugins"), snapshotter).root_path),
-    ])
-    .map((root) => join(root, "snapshots"));
-  return [...new Set(folders)];
-}
-
-type Table = Readonly<Record<string, unknown>>;
-
-async function readDocument(path: string, parseText: (text: string) => unknown): Promise<Table> {
-  try {
-    return asTable(parseText(await readFile(path, "utf8")));
-  } catch {
-    return {};
+  const own: string[] = [];
+  const configurations = [
+    files.containerd ?? configPath([]),
+    ...containerds.map(configPath),
+    ...roots.filter((root) => root.endsWith("/agent/containerd")).map((root) => join(root, generatedFile)),
+  ];
+  for (const path of new Set(configurations)) {
+    const configuration = await readConfigurationFiles(path);
+    roots.push(...configuration.values("root").flatMap(absolute));
+    // The first version of the format knows plugins by their short names.
+    for (const plugin of snapshotters.flatMap((name) => [name, pluginOf(name)]))
+      own.push(...configuration.values("plugins", plugin, "root_path").flatMap(absolute));
   }
+  const folders = [...snapshotters.flatMap((name) => roots.map((root) => join(root, pluginOf(name)))), ...own];
+  return [...new Set(folders.map((folder) => join(folder, "snapshots")))];
 }
 
-function at(table: Table, key: string): Table {
-  return asTable(table[key]);
-}
-
-function asTable(value: unknown): Table {
-  return typeof value === "object" && value !== null ? { ...value } : {};
+async function distributionRoots(units: readonly string[] | undefined): Promise<string[]> {
+  const roots: string[] = [];
+  for (const { units: names, root, file } of distributions) {
+    const commands = (await Promise.all(names.map((name) => readUnitCommands(name, units)))).flat();
+    const text = file === undefined ? "" : await readFile(file, "utf8").catch(() => "");
+    // One line of YAML, which people write without quotes or with either kind.
+    const inFile = /^data-dir:\s*(["']?)(\/.*?)\1\s*(?:#.*)?$/m.exec(text)?.[2];
+    const folders = [...commands.map((command) => optionOf(command, ["data-dir", "d"])), inFile];
+    roots.push(...folders.flatMap(absolute).map((folder) => join(folder, root)));
+  }
+  return roots;
 }
 
 function absolute(value: unknown): string[] {
