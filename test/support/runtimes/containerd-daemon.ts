@@ -12,6 +12,8 @@ import { makeRuntimeImages, type RuntimeImages } from "./runtime-images.ts";
 export type ContainerdOptions = ContainerdSettings & {
   /** Folders of programs for the daemon and its shims, before containerd's own. */
   readonly path?: readonly string[];
+  /** Further variables of the daemon. */
+  readonly environment?: Readonly<Record<string, string>>;
 };
 
 export type ContainerOptions = {
@@ -59,7 +61,12 @@ export class ContainerdDaemon {
     this.#scope = scope;
     this.#binaries = binaries;
     const folders = [...(options.path ?? []), binaries, process.env.PATH, "/usr/sbin", "/sbin"];
-    this.#environment = { PATH: folders.join(":"), TMPDIR: join(directory, "tmp"), NOTIFY_SOCKET: "" };
+    this.#environment = {
+      PATH: folders.join(":"),
+      TMPDIR: join(directory, "tmp"),
+      NOTIFY_SOCKET: "",
+      ...options.environment,
+    };
   }
 
   /** Process id of the daemon; `undefined` while it is stopped. */
