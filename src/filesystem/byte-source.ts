@@ -27,14 +27,19 @@ export async function openFileSource(path: string): Promise<ByteSource> {
   // Without O_NONBLOCK, opening a named pipe would wait for ever.
   const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    const stat = await handle.stat();
-    if (stat.isFile()) return new FileSource(path, handle, stat.size);
-    if (stat.isBlockDevice()) return new FileSource(path, handle, await deviceSize(handle));
-    throw new ErofsError("not-a-file", `${path} is neither a file nor a block device`);
+    return await handleSource(path, handle);
   } catch (error) {
     await handle.close();
     throw error;
   }
+}
+
+/** As `openFileSource`, over what is open already; `close` closes it. When this throws it stays the caller's. */
+export async function handleSource(name: string, handle: FileHandle): Promise<ByteSource> {
+  const stat = await handle.stat();
+  if (stat.isFile()) return new FileSource(name, handle, stat.size);
+  if (stat.isBlockDevice()) return new FileSource(name, handle, await deviceSize(handle));
+  throw new ErofsError("not-a-file", `${name} is neither a file nor a block device`);
 }
 
 /** `stat` says 0 for devices, and Node has no `lseek`: the end is where reading gives nothing. */

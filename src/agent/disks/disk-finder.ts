@@ -12,7 +12,7 @@ export type FoundDisk = {
   readonly state: "trusted" | "checking" | "refused" | "broken";
   /** Why it is not trusted and what to do, for a person. Empty when it is. */
   readonly reason: string;
-  /** What lets it in: its folder, or the entry of `disks.allow` that names it. Disks of one line replace each other within one entry only. */
+  /** What lets it in: its folder, or the entry of `disks.allow` that names it; empty where nothing does. Disks of one line replace each other within one entry only. */
   readonly trustEntry: string;
   /** Of a disk that is `checking`: how much of it has been read, from 0 to 1. */
   readonly checkedShare?: number;

@@ -116,6 +116,15 @@ export class DiskReader {
   }
 }
 
+/**
+ * What the index of a disk says, without the table that the id is of: for a look at disks that are not trusted, or not yet. Throws as
+ * `DiskReader.open`; `DiskError` or `ErofsError` also when the index has more than `maxBytes`.
+ */
+export async function readUncheckedIndex(source: ByteSource, maxBytes: number): Promise<DiskIndex> {
+  const image = await openImage(source);
+  return parseDiskIndex(await readDiskFile(image, indexPath, maxBytes), source.name);
+}
+
 async function openImage(source: ByteSource): Promise<ErofsImage> {
   try {
     return await ErofsImage.open(source);

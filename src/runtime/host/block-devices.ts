@@ -1,7 +1,7 @@
 import { open, readdir, readFile, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { superblock } from "../../filesystem/erofs/constants.ts";
-import { decodeDeviceNumber } from "./device-number.ts";
+import { type DeviceNumber, decodeDeviceNumber, formatDeviceNumber } from "./device-number.ts";
 
 /** A block device of the machine, as sysfs has it. */
 export type BlockDevice = {
@@ -44,6 +44,27 @@ export async function blockDeviceIdentity(path: string): Promise<string | undefi
     if (value) return `${basename(name)}:${value}${partition === undefined ? "" : `:${partition}`}`;
   }
   return undefined;
+}
+
+/**
+ * The serial numbers and WWNs that the hardware, or the hypervisor, gives a block device; of a partition those of its disk with `-partN`
+ * behind, as udev writes them. Empty where there is none.
+ */
+export async function blockDeviceSerials(device: DeviceNumber): Promise<string[]> {
+  const folder = await realpath(`/sys/dev/block/${formatDeviceNumber(device)}`).catch(() => undefined);
+  if (folder === undefined) return [];
+  const partition = await attribute(folder, "partition");
+  const whole = partition === undefined ? folder : dirname(folder);
+  const names = ["serial", "device/serial", "wwid", "device/wwid", "dm/uuid"];
+  const values = await Promise.all([...names.map((name) => attribute(whole, name)), unitSerial(whole)]);
+  const suffix = partition === undefined ? "" : `-part${partition}`;
+  return [...new Set(values.filter((value) => value !== undefined && value !== ""))].map((value) => value + suffix);
+}
+
+/** Of SCSI and SATA: the page "unit serial number", four bytes and then the text (SPC-4, 7.8.15). */
+async function unitSerial(folder: string): Promise<string | undefined> {
+  const page = await readFile(join(folder, "device/vpd_pg80")).catch(() => undefined);
+  return page?.subarray(4).toString("latin1").replaceAll("\0", "").trim();
 }
 
 /**

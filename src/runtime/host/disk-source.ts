@@ -1,5 +1,7 @@
-import { stat } from "node:fs/promises";
+import type { Stats } from "node:fs";
+import { type FileHandle, stat } from "node:fs/promises";
 import { DiskReader } from "../../disk/reader/disk-reader.ts";
+import { handleSource } from "../../filesystem/byte-source.ts";
 import { blockBytes } from "../../filesystem/erofs/constants.ts";
 import { type DeviceNumber, decodeDeviceNumber } from "./device-number.ts";
 
@@ -24,16 +26,28 @@ export type DiskSource = {
 export async function openDiskSource(path: string): Promise<{ disk: DiskReader; source: DiskSource }> {
   const disk = await DiskReader.openPath(path);
   try {
-    const stats = await stat(path);
-    const isDevice = stats.isBlockDevice();
-    const { id, line, sequence } = disk.index;
-    const sizeBytes = disk.image.superblock.blockCount * blockBytes;
-    const device = isDevice ? decodeDeviceNumber(stats.rdev) : undefined;
-    return { disk, source: { path, kind: isDevice ? "block-device" : "file", device, sizeBytes, id, line, sequence } };
+    return { disk, source: describeSource(path, disk, await stat(path)) };
   } catch (error) {
     await disk.close();
     throw error;
   }
+}
+
+/** As `openDiskSource`, for a file or device that is open: closing `disk` closes it. When this throws it stays the caller's. */
+export async function diskSourceOf(
+  path: string,
+  handle: FileHandle,
+): Promise<{ disk: DiskReader; source: DiskSource }> {
+  const disk = await DiskReader.open(await handleSource(path, handle));
+  return { disk, source: describeSource(path, disk, await handle.stat()) };
+}
+
+function describeSource(path: string, disk: DiskReader, stats: Stats): DiskSource {
+  const isDevice = stats.isBlockDevice();
+  const { id, line, sequence } = disk.index;
+  const sizeBytes = disk.image.superblock.blockCount * blockBytes;
+  const device = isDevice ? decodeDeviceNumber(stats.rdev) : undefined;
+  return { path, kind: isDevice ? "block-device" : "file", device, sizeBytes, id, line, sequence };
 }
 
 /** As `openDiskSource`, for whoever wants to know only which disk it is. */

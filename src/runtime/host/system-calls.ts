@@ -17,6 +17,8 @@ const declarations = {
   unshare: "int unshare(int flags)",
   setns: "int setns(int fd, int type)",
   syncfs: "int syncfs(int fd)",
+  /** Returns the number of errno, and never -1. */
+  posix_fadvise: "int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)",
   flock: "int flock(int fd, int operation)",
   pthread_sigmask: "int pthread_sigmask(int how, const uint8_t *set, _Out_ uint8_t *before)",
   clone: "int clone(void *function, void *stack, int flags, void *argument)",
@@ -27,8 +29,11 @@ const declarations = {
   utimensat: "int utimensat(int directory, const uint8_t *path, const uint8_t *times, int flags)",
   mknodat: "long syscall(long number, int directory, const uint8_t *path, unsigned int mode, unsigned int device)",
   socket: "int socket(int domain, int type, int protocol)",
-  sendto: "long sendto(int fd, const uint8_t *data, size_t size, int flags, const uint8_t *address, unsigned int length)",
+  sendto:
+    "long sendto(int fd, const uint8_t *data, size_t size, int flags, const uint8_t *address, unsigned int length)",
   lseek: "int64_t lseek(int fd, int64_t offset, int whence)",
+  fcntl: "int fcntl(int fd, int command, long argument)",
+  ioprioSet: "long syscall(long number, int which, int who, int priority)",
 } as const;
 
 export type CallName = keyof typeof declarations;

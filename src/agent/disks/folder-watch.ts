@@ -1,0 +1,100 @@
+import { type FSWatcher, watch } from "node:fs";
+import { lstat, readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { isDiskName } from "./disk-candidates.ts";
+import { folderRefusal } from "./trusted-path.ts";
+
+/**
+ * Notices what happens in a folder: by inotify, and by a look at the folder itself now and then, as it may be made, replaced, mounted over
+ * or unmounted, which the watch of what was there before does not see. Without inotify (its limits are reached) that look is all.
+ */
+export class FolderWatch {
+  readonly #folder: string;
+  readonly #onChange: (path: string | undefined, isContent: boolean) => void;
+  #watcher: FSWatcher | undefined;
+  /** Which folder is watched, and who may write to it. */
+  #watched = "";
+  /** What the last look saw, where nothing is watched. */
+  #seen: string | undefined;
+
+  /** `onChange` gets the path of what changed, where it is known; `isContent` is false when names came or went. */
+  constructor(folder: string, onChange: (path: string | undefined, isContent: boolean) => void) {
+    this.#folder = folder;
+    this.#onChange = onChange;
+  }
+
+  /** Whether inotify tells of changes at once. */
+  get isWatching(): boolean {
+    return this.#watcher !== undefined;
+  }
+
+  /** The look; to be called at the start and then now and then. */
+  async look(): Promise<void> {
+    const place = await placeOf(this.#folder);
+    if (place === this.#watched && (place === "" || this.isWatching)) return;
+    const isOther = place !== this.#watched;
+    if (isOther) {
+      this.close();
+      this.#watched = place;
+    }
+    if (place !== "" && this.#start()) {
+      // What happened before the watch began.
+      this.#seen = undefined;
+      this.#onChange(undefined, false);
+      return;
+    }
+    const seen = await fingerprint(this.#folder);
+    if (isOther || seen !== this.#seen) this.#onChange(undefined, false);
+    this.#seen = seen;
+  }
+
+  close(): void {
+    this.#watcher?.close();
+    this.#watcher = undefined;
+  }
+
+  #start(): boolean {
+    try {
+      const watcher = watch(this.#folder, (event, name) => {
+        if (this.#watcher !== watcher) return;
+        const path = name === null ? undefined : join(this.#folder, name);
+        if (name === null || isDiskName(name)) this.#onChange(path, event === "change");
+      });
+      watcher.on("error", () => {
+        if (this.#watcher === watcher) this.close();
+      });
+      this.#watcher = watcher;
+      return true;
+    } catch {
+      // ENOSPC, EMFILE: the limits of inotify; it is tried again at the next look.
+      return false;
+    }
+  }
+}
+
+/** Empty when there is no folder. */
+async function placeOf(folder: string): Promise<string> {
+  try {
+    const { dev, ino } = await stat(folder);
+    return `${dev}:${ino} ${(await folderRefusal(folder)) ?? ""}`;
+  } catch {
+    return "";
+  }
+}
+
+/** Another text whenever a disk in the folder is another one. */
+async function fingerprint(folder: string): Promise<string> {
+  const names = await readdir(folder).catch(() => []);
+  const files = await Promise.all(
+    names
+      .filter(isDiskName)
+      .sort()
+      .map((name) =>
+        lstat(join(folder, name), { bigint: true }).then(
+          ({ ino, size, ctimeNs }) => `${name}\0${ino} ${size} ${ctimeNs}`,
+          () => name,
+        ),
+      ),
+  );
+  return files.join("\0");
+}

@@ -1,0 +1,61 @@
+import { dirname } from "node:path";
+import type { SeenDisk } from "../state/agent-state.ts";
+import type { Candidate } from "./disk-candidates.ts";
+import type { DiskIdentity, FoundDisk } from "./disk-finder.ts";
+import type { Verification } from "./verification-queue.ts";
+
+/** What was found out about a candidate; holds as long as its stamp does. */
+export type Finding =
+  | { readonly type: "sound"; readonly identity: DiskIdentity }
+  | { readonly type: "checking"; readonly identity: DiskIdentity; readonly verification: Verification }
+  /** `retryAtMs`: of `performance.now()`, when it is looked at again although nothing has changed. */
+  | {
+      readonly type: "broken";
+      readonly identity: DiskIdentity | undefined;
+      readonly reason: string;
+      readonly retryAtMs?: number;
+    }
+  | { readonly type: "refused"; readonly identity: DiskIdentity | undefined; readonly reason: string }
+  /** Somebody writes it. */
+  | { readonly type: "busy"; readonly reason: string };
+
+export type KnownDisk = {
+  readonly kind: "file" | "device";
+  readonly stamp: SeenDisk;
+  readonly finding: Finding;
+};
+
+/** What the agent is told of a candidate. */
+export function foundDisk(
+  { path, kind, refusal, failure }: Candidate,
+  finding: Finding | undefined,
+  allow: readonly string[],
+): FoundDisk {
+  if (refusal !== undefined)
+    return { path, kind, state: "refused", reason: refusal, trustEntry: "", identity: undefined };
+  const identity = finding?.type === "busy" ? undefined : finding?.identity;
+  const trustEntry = kind === "file" ? dirname(path) : (allowEntry(identity, allow) ?? "");
+  const found = { path, kind, trustEntry, identity };
+  if (failure !== undefined) return { ...found, state: "broken", reason: failure };
+  switch (finding?.type) {
+    case "sound":
+      return { ...found, state: "trusted", reason: "" };
+    case "checking": {
+      const checkedShare = finding.verification.share;
+      const reason = `${path} is read in full before its first use (${Math.floor(checkedShare * 100)} %)`;
+      return { ...found, state: "checking", reason, checkedShare };
+    }
+    case "busy":
+      return { ...found, state: "refused", reason: finding.reason };
+    case "refused":
+    case "broken":
+      return { ...found, state: finding.type, reason: finding.reason };
+    default:
+      return { ...found, state: "broken", reason: `${path} could not be looked at` };
+  }
+}
+
+/** Which entry of `disks.allow` lets a device's disk in. */
+export function allowEntry(identity: DiskIdentity | undefined, allow: readonly string[]): string | undefined {
+  return allow.find((entry) => entry === identity?.id || entry === identity?.line);
+}

@@ -1,0 +1,19 @@
+import type { SeenDisk } from "../state/agent-state.ts";
+
+/** What a thread is to read: the disk with this id, as long as it is what the stamp says. */
+export type VerificationJob = {
+  readonly path: string;
+  readonly kind: "file" | "device";
+  readonly stamp: SeenDisk;
+  readonly id: string;
+};
+
+/**
+ * `broken`: its bytes are not what their digests say. `unreadable`: they could not be read, this time. `changed`: it became something else
+ * meanwhile.
+ */
+export type Verdict =
+  | { readonly type: "sound" }
+  | { readonly type: "broken" | "unreadable" | "changed"; readonly reason: string };
+
+export type FromVerification = { readonly type: "progress"; readonly share: number } | Verdict;
