@@ -1,4 +1,5 @@
 import type { Limit } from "../oci/limit.ts";
+import { oneLine } from "./harmless.ts";
 
 const byteUnits = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] as const;
 
@@ -39,9 +40,11 @@ export function shortDigest(digest: string): string {
   return digest.slice(0, "sha256:".length + 12);
 }
 
-/** What tells images apart: without the default registry's words, without most of a digest. */
+/** What tells images apart, on one line: without the default registry's words, without most of a digest. */
 export function shortImage(image: string): string {
-  return image.replace(/^docker\.io\/(library\/)?/, "").replace(/sha256:([0-9a-f]{12})[0-9a-f]*$/, "sha256:$1");
+  return oneLine(image)
+    .replace(/^docker\.io\/(library\/)?/, "")
+    .replace(/sha256:([0-9a-f]{12})[0-9a-f]*$/, "sha256:$1");
 }
 
 /** The value of a limit with its unit. */

@@ -1,6 +1,7 @@
 import { CodedError } from "../oci/coded-error.ts";
 import { suggestion } from "./closest-word.ts";
 import type { Command, CommandIo } from "./command.ts";
+import { harmlessIo } from "./harmless.ts";
 import { asUsageError, UsageError } from "./usage-error.ts";
 import { version } from "./version.ts";
 
@@ -45,7 +46,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 `;
 
 /** Runs one command line (without `node` and the script) and returns its exit code; all errors are written to `io.stderr`. */
-export async function main(args: readonly string[], io: CommandIo): Promise<number> {
+export async function main(args: readonly string[], processIo: CommandIo): Promise<number> {
+  const io = harmlessIo(processIo);
   const [name, ...rest] = args;
   try {
     if (name === undefined) {
@@ -82,13 +84,8 @@ function reportError(error: unknown, command: string | undefined, io: CommandIo)
     io.stderr.write(`nodewarm: ${error.message}\nRun "nodewarm ${of}--help" for usage.\n`);
     return 2;
   }
-  io.stderr.write(`nodewarm: ${harmless(describe(error))}\n`);
+  io.stderr.write(`nodewarm: ${describe(error)}\n`);
   return 1;
-}
-
-/** Messages may quote names from images and registries: their control characters must not reach the terminal. */
-function harmless(text: string): string {
-  return text.replace(/[^\P{Cc}\n]/gu, "\ufffd");
 }
 
 /** Coded errors and those of the system speak for themselves; anything else is a bug, shown with its stack. */

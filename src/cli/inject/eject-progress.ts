@@ -1,5 +1,6 @@
 import type { EjectEvent, User } from "../../runtime/runtime.ts";
 import type { Output } from "../command.ts";
+import { oneLine } from "../harmless.ts";
 
 /** Tells what an ejection waits for and copies, one line each; the same wait is told once. */
 export function createEjectProgress(output: Output): (event: EjectEvent) => void {
@@ -20,7 +21,7 @@ const mostShown = 5;
 
 /** `container x, image y and 3 more`. */
 export function describeUsers(users: readonly User[]): string {
-  const shown = users.slice(0, mostShown).map(({ kind, name }) => `${kind} ${name}`);
+  const shown = users.slice(0, mostShown).map(({ kind, name }) => `${kind} ${oneLine(name)}`);
   const more = users.length - shown.length;
   return `${shown.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
 }

@@ -1,5 +1,6 @@
 import type { Condition, InjectedImage, InjectReport } from "../../runtime/runtime.ts";
 import { formatCount, formatSeconds, shortDigest, shortImage } from "../format.ts";
+import { oneLine } from "../harmless.ts";
 import { renderTable } from "../table.ts";
 
 export type InjectedDisk = { readonly path: string; readonly report: InjectReport };
@@ -40,6 +41,6 @@ function summary(path: string, { disk, images, calls, transactions, seconds }: I
 
 /** Each condition once. */
 export function describeConditions(conditions: readonly Condition[], indent = ""): string {
-  const lines = conditions.map(({ type, message }) => `${indent}${type}: ${message}\n`);
+  const lines = conditions.map(({ type, message }) => `${indent}${type}: ${oneLine(message)}\n`);
   return [...new Set(lines)].join("");
 }

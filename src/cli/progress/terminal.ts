@@ -1,4 +1,5 @@
 import type { Output } from "../command.ts";
+import { harmlessColours } from "../harmless.ts";
 
 const hideCursor = "\u001b[?25l";
 const showCursor = "\u001b[?25h";
@@ -12,7 +13,7 @@ export class TerminalArea {
   #widths: readonly number[] = [];
   #hidden = false;
   readonly #restore = () => {
-    if (this.#hidden) this.#output.write(showCursor);
+    if (this.#hidden) this.#write(showCursor);
   };
 
   constructor(output: Output) {
@@ -22,8 +23,8 @@ export class TerminalArea {
   }
 
   draw(lines: readonly string[]): void {
-    const text = lines.map((line) => `${line}${clearToEndOfLine}\n`).join("");
-    this.#output.write(`${this.#hidden ? "" : hideCursor}${this.#toTop()}${text}${clearToEndOfScreen}`);
+    const text = lines.map((line) => `${harmlessColours(line)}${clearToEndOfLine}\n`).join("");
+    this.#write(`${this.#hidden ? "" : hideCursor}${this.#toTop()}${text}${clearToEndOfScreen}`);
     this.#hidden = true;
     this.#widths = lines.map(visibleColumns);
   }
@@ -32,9 +33,14 @@ export class TerminalArea {
   close(): void {
     process.off("exit", this.#restore);
     if (!this.#hidden) return;
-    this.#output.write(`${this.#toTop()}${clearToEndOfScreen}${showCursor}`);
+    this.#write(`${this.#toTop()}${clearToEndOfScreen}${showCursor}`);
     this.#hidden = false;
     this.#widths = [];
+  }
+
+  /** As bytes: text would lose its control sequences (`harmlessIo`). */
+  #write(text: string): void {
+    this.#output.write(Buffer.from(text));
   }
 
   /** To the first column of the first line; lines that a narrower window has wrapped count as several. */
