@@ -55,7 +55,7 @@ export async function blockDeviceSerials(device: DeviceNumber): Promise<string[]
   if (folder === undefined) return [];
   const partition = await attribute(folder, "partition");
   const whole = partition === undefined ? folder : dirname(folder);
-  const names = ["serial", "device/serial", "wwid", "device/wwid", "dm/uuid"];
+  const names = ["serial", "device/serial", "wwid", "device/wwid"];
   const values = await Promise.all([...names.map((name) => attribute(whole, name)), unitSerial(whole)]);
   const suffix = partition === undefined ? "" : `-part${partition}`;
   return [...new Set(values.filter((value) => value !== undefined && value !== ""))].map((value) => value + suffix);
