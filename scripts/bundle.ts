@@ -25,6 +25,7 @@ const entryPoints = {
   // Threads, which look for their file beside the one that starts them.
   "layer-worker": "src/disk/build/layers/layer-worker.ts",
   "copy-worker": "src/disk/build/old-disk/copy-worker.ts",
+  "hash-worker": "src/runtime/containerd/fetch/hash-worker.ts",
   "mount-namespace-worker": "src/runtime/host/mount-namespace-worker.ts",
 };
 

@@ -2,6 +2,7 @@ import { Channel } from "./channel.ts";
 import { type ContainerService, containerService } from "./containers.ts";
 import { type ContentManager, type ContentReader, contentManager, contentReader } from "./content.ts";
 import { type ContentWriter, contentWriter, type IngestService, ingestService } from "./content-writer.ts";
+import { type DiffService, diffService } from "./diffs.ts";
 import { type EventService, eventService } from "./events.ts";
 import { GrpcConnection } from "./grpc-connection.ts";
 import { type ImageService, imageService } from "./images.ts";
@@ -36,6 +37,7 @@ export type NamespaceClient = {
   readonly contentWriter: ContentWriter;
   readonly contentManager: ContentManager;
   readonly ingests: IngestService;
+  readonly diffs: DiffService;
   readonly images: ImageService;
   readonly containers: ContainerService;
   snapshots(snapshotter: string): SnapshotReader;
@@ -69,6 +71,7 @@ function namespaceClient(channel: Channel): NamespaceClient {
     contentWriter: contentWriter(channel),
     contentManager: contentManager(channel),
     ingests: ingestService(channel),
+    diffs: diffService(channel),
     images: imageService(channel),
     containers: containerService(channel),
     snapshots: (snapshotter) => snapshotReader(channel, snapshotter),

@@ -11,6 +11,7 @@ import { criContainerMethods } from "./cri/cri-containers.ts";
 import { criImageMethods } from "./cri/cri-images.ts";
 import { criPodMethods } from "./cri/cri-pods.ts";
 import { criRuntimeMethods } from "./cri/cri-runtime.ts";
+import { diffMethods } from "./diffs.ts";
 import { eventMethods } from "./events.ts";
 import { imageMethods } from "./images.ts";
 import { introspectionMethods } from "./introspection.ts";
@@ -31,6 +32,7 @@ const methods: Record<string, Method<Schema, Schema>>[] = [
   criImageMethods,
   criPodMethods,
   criRuntimeMethods,
+  diffMethods,
   eventMethods,
   imageMethods,
   introspectionMethods,

@@ -1,0 +1,138 @@
+import { chainIDs } from "../../../disk/build/chain.ts";
+import type { Digest } from "../../../oci/descriptor.ts";
+import { Semaphore } from "../../../oci/registry/semaphore.ts";
+import type { ImageDocument, ResolvedImage } from "../../../oci/resolved-image.ts";
+import type { FetchOptions, FetchReport } from "../../image-keeper.ts";
+import { isRuntimeError, RuntimeError } from "../../runtime-error.ts";
+import type { ContainerdNode } from "../containerd-node.ts";
+import type { AtStep } from "../inject/job.ts";
+import { allOrNone } from "./all-or-none.ts";
+import { diskFull, isDiskFull } from "./disk-full.ts";
+import { writeDocuments } from "./documents.ts";
+import { type FetchJob, imageName } from "./fetch-job.ts";
+import { FetchMeter } from "./fetch-meter.ts";
+import { ImageLease, sweepLeases } from "./image-lease.ts";
+import { ensureBlob } from "./layer-blob.ts";
+import { missingPin, recordNames, writeRecords } from "./records.ts";
+import { openSpool, sweepSpool } from "./spool.ts";
+import { holdSnapshot, isCommitted, Unpacker } from "./unpack.ts";
+
+/** Layers of one image that are on their way at once; the lowest first, which are unpacked first. */
+const layersAtOnce = 6;
+
+/**
+ * Makes an image warm: what the node lacks of it is fetched, unpacked by containerd, and recorded as a pull would, under `repository@digest`;
+ * no tag is touched. See `ImageKeeper.fetch`. What is half done when it ends early is gone on with by the next call for the same image.
+ * Several at once are safe, for the same image too. Throws `RuntimeError` (`resource-exhausted` when there is no space, and then keeps
+ * nothing; `failed-precondition` for another snapshotter), `HostError`, `OciError`, what `node:fs` gives, or the reason of the signal.
+ */
+export async function fetchImage(
+  node: ContainerdNode,
+  image: ResolvedImage,
+  repository: string,
+  options: FetchOptions,
+  atStep: AtStep = () => {},
+): Promise<FetchReport> {
+  const { signal } = options;
+  signal.throwIfAborted();
+  if (node.snapshotter !== "overlayfs")
+    throw new RuntimeError(
+      "failed-precondition",
+      `layers are fetched for overlayfs only; containerd uses "${node.snapshotter}", and pulls its images itself`,
+    );
+  const totalBytes = image.layers.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
+  const meter = new FetchMeter(totalBytes, options.onProgress);
+  const chain = chainIDs(image.layers.map(({ diffID }) => diffID));
+  const known = { node, image, repository, options, chain, meter, atStep };
+  if (await isAllThere(known)) return presentReport(known);
+  const spool = await openSpool(node);
+  const lease = await ImageLease.take(node, spool, image.target.digest, signal);
+  let end: "keep" | "delete" = "keep";
+  try {
+    // Whoever held the lock before may have fetched it.
+    if (await isAllThere(known)) {
+      end = "delete";
+      return presentReport(known);
+    }
+    await lease.removeUnfinished();
+    await Promise.all([sweepSpool(spool), sweepLeases(node, spool)]);
+    const job: FetchJob = { ...known, spool, leaseID: lease.id, leased: node.in.withLease(lease.id) };
+    await fetchLayers(job);
+    await writeDocuments(job);
+    await writeRecords(job);
+    end = "delete";
+    return meter.report("fetched");
+  } catch (error) {
+    if (!isDiskFull(error)) throw error;
+    end = "delete";
+    throw diskFull(imageName(known), [spool, node.local(node.snapshotsFolder)], error);
+  } finally {
+    atStep("end lease");
+    await lease.end(end);
+  }
+}
+
+async function fetchLayers(job: FetchJob): Promise<void> {
+  const { image, chain, meter, options } = job;
+  const from = await firstMissing(job);
+  for (const { descriptor } of image.layers.slice(0, from)) {
+    meter.presentLayers++;
+    meter.present(descriptor.size);
+  }
+  meter.tell();
+  const unpacker = new Unpacker(job, from);
+  const window = new Semaphore(layersAtOnce);
+  const indexes = chain.map((_, i) => i).slice(from);
+  await allOrNone(indexes, options.signal, async (index, signal) => {
+    const leave = await window.acquire(signal);
+    try {
+      await ensureBlob(job, index, signal);
+    } finally {
+      leave();
+    }
+    await unpacker.unpack(index, signal);
+  });
+}
+
+/** Above the highest layer whose snapshot is there: what lies below it is in it, or beneath it. That one is held. */
+async function firstMissing(job: FetchJob): Promise<number> {
+  for (let i = job.chain.length; i > 0; i--) if (await holdSnapshot(job, job.chain[i - 1] as string)) return i;
+  return 0;
+}
+
+type Known = Omit<FetchJob, "spool" | "leaseID" | "leased">;
+
+/** Whether there is nothing to do: the snapshot, the documents with what they refer to, and the records with their pins. */
+async function isAllThere(known: Known): Promise<boolean> {
+  const { node, image, chain } = known;
+  try {
+    const top = chain.at(-1);
+    if (top !== undefined && !(await isCommitted(node, top))) return false;
+    for (const document of image.documents) {
+      const { labels } = await node.in.content.info(document.descriptor.digest);
+      const kept = Object.values(labels);
+      if (neededBy(known, document).some((digest) => !kept.includes(digest))) return false;
+    }
+    for (const name of recordNames(known)) {
+      const { labels } = await node.in.images.get(name);
+      if (missingPin(node.namespace, labels) !== undefined) return false;
+    }
+    return true;
+  } catch (error) {
+    if (isRuntimeError(error, "not-found")) return false;
+    throw error;
+  }
+}
+
+/** What a container of the image cannot be started without, and the document refers to. */
+function neededBy({ image, chain }: Known, { descriptor: { digest } }: ImageDocument): readonly Digest[] {
+  if (digest === image.config.digest) return chain.slice(-1);
+  const position = image.documents.findIndex(({ descriptor }) => descriptor.digest === digest);
+  return image.documents.slice(position + 1, position + 2).map(({ descriptor }) => descriptor.digest);
+}
+
+function presentReport({ image, meter }: Known): FetchReport {
+  meter.presentLayers = image.layers.length;
+  for (const { descriptor } of image.layers) meter.present(descriptor.size);
+  return meter.report("present");
+}
