@@ -22,7 +22,6 @@ export type RequestBudgetOptions = {
 };
 
 type Server = {
-  readonly rate: RequestRate;
   /** Below 0: turns that are promised to those who wait. */
   tokens: number;
   countedAtMs: number;
@@ -61,7 +60,7 @@ export class RequestBudget implements RequestPacer {
   async turn(server: string, kind: "tag" | "content", signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const state = this.#server(server);
-    if (kind === "tag") await this.#takeToken(state, signal);
+    if (kind === "tag") await this.#takeToken(state, this.#rateOf(server), signal);
     for (;;) {
       const heldMs = state.heldUntilMs - this.#now();
       if (heldMs <= 0) return;
@@ -82,8 +81,7 @@ export class RequestBudget implements RequestPacer {
     this.#server(server).limits = 0;
   }
 
-  async #takeToken(state: Server, signal: AbortSignal): Promise<void> {
-    const { perSecond, burst } = state.rate;
+  async #takeToken(state: Server, { perSecond, burst }: RequestRate, signal: AbortSignal): Promise<void> {
     const now = this.#now();
     state.tokens = Math.min(burst, state.tokens + ((now - state.countedAtMs) / 1000) * perSecond);
     state.countedAtMs = now;
@@ -101,8 +99,8 @@ export class RequestBudget implements RequestPacer {
   #server(server: string): Server {
     let state = this.#servers.get(server);
     if (!state) {
-      const rate = this.#rateOf(server);
-      state = { rate, tokens: rate.burst, countedAtMs: this.#now(), heldUntilMs: Number.NEGATIVE_INFINITY, limits: 0 };
+      const { burst } = this.#rateOf(server);
+      state = { tokens: burst, countedAtMs: this.#now(), heldUntilMs: Number.NEGATIVE_INFINITY, limits: 0 };
       this.#servers.set(server, state);
     }
     return state;

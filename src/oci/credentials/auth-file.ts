@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { object, optional, orAbsent, readShape, record, type Shaped, string } from "../json-shape.ts";
 import { causeText, OciError, printable } from "../oci-error.ts";
 import type { Credential, CredentialLookup } from "./credential.ts";
@@ -32,13 +32,14 @@ const dockerHubHosts = ["docker.io", "index.docker.io", "registry-1.docker.io"];
 
 /**
  * Credentials from a file in the form of docker's config.json or of containers-auth.json(5): `credHelpers` for the host, then
- * `credsStore`, then `auths`. The file is read once, when first needed.
+ * `credsStore`, then `auths`. The file is read when first needed, and again when it has changed.
  */
 export function authFile(path: string, options: AuthFileOptions): CredentialLookup {
-  let file: Promise<AuthFile | undefined> | undefined;
+  let file: { readonly version: string; readonly content: Promise<AuthFile | undefined> } | undefined;
   return async (host, repository, signal) => {
-    file ??= readAuthFile(path, options.isRequired);
-    const content = await file;
+    const version = await fileVersion(path);
+    if (file?.version !== version) file = { version, content: readAuthFile(path, options.isRequired) };
+    const content = await file.content;
     if (!content) return undefined;
     const server = host === "docker.io" ? dockerHubKey : host;
     const helper = content.credHelpers?.[host] ?? content.credHelpers?.[server];
@@ -50,6 +51,12 @@ export function authFile(path: string, options: AuthFileOptions): CredentialLook
     const match = findEntry(content.auths ?? {}, host, repository);
     return match && toCredential(match.entry, path, match.key);
   };
+}
+
+/** Changes when the file does; empty where there is none. */
+async function fileVersion(path: string): Promise<string> {
+  const found = await stat(path, { bigint: true }).catch(() => undefined);
+  return found ? `${found.ino} ${found.size} ${found.mtimeNs} ${found.ctimeNs}` : "";
 }
 
 async function readAuthFile(path: string, isRequired: boolean): Promise<AuthFile | undefined> {

@@ -1,7 +1,7 @@
-import { spawn } from "node:child_process";
 import { object, readShape, string } from "../json-shape.ts";
 import { causeText, OciError } from "../oci-error.ts";
 import type { Credential } from "./credential.ts";
+import { runHelper } from "./run-helper.ts";
 
 export type HelperOptions = {
   /** The file that names the helper, for messages. */
@@ -34,11 +34,19 @@ export async function askCredentialHelper(
       `${options.source} names a credential helper with characters that no helper has`,
     );
   }
-  const { code, output, error, isLate } = await run(program, server, options);
+  const { code, output, error, isLate, isTooLong } = await runHelper({
+    program,
+    args: ["get"],
+    environment: options.environment,
+    input: server,
+    maxOutputBytes,
+    timeoutMs: options.timeoutMs ?? 30_000,
+    signal: options.signal,
+  });
   options.signal.throwIfAborted();
   if (error) throw failure(`cannot be started (${causeText(error)})`, error);
   if (isLate) throw failure("did not answer in time");
-  if (output.length > maxOutputBytes) throw failure("answered too much");
+  if (isTooLong) throw failure("answered too much");
   if (code !== 0) {
     if (output.trim() === notFound) return undefined;
     throw failure(`failed with exit status ${code ?? "unknown"}`);
@@ -57,36 +65,4 @@ export async function askCredentialHelper(
   return username === "<token>"
     ? { kind: "identity-token", token: secret }
     : { kind: "password", username, password: secret };
-}
-
-type Outcome = { code: number | null; output: string; error?: Error; isLate: boolean };
-
-function run(program: string, input: string, options: HelperOptions): Promise<Outcome> {
-  return new Promise((resolve) => {
-    const child = spawn(program, ["get"], { env: options.environment, stdio: ["pipe", "pipe", "ignore"] });
-    let output = "";
-    let isLate = false;
-    const stop = () => child.kill("SIGKILL");
-    const timer = setTimeout(() => {
-      isLate = true;
-      stop();
-      // A grandchild may keep the pipe open; do not wait for it.
-      child.stdout.destroy();
-    }, options.timeoutMs ?? 30_000);
-    const end = (outcome: Omit<Outcome, "output" | "isLate">) => {
-      clearTimeout(timer);
-      options.signal.removeEventListener("abort", stop);
-      resolve({ ...outcome, output, isLate });
-    };
-    options.signal.addEventListener("abort", stop, { once: true });
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      output += text;
-      if (output.length > maxOutputBytes) stop();
-    });
-    child.once("error", (error) => end({ code: null, error }));
-    child.once("close", (code) => end({ code }));
-    // The helper may end without reading.
-    child.stdin.on("error", () => {});
-    child.stdin.end(input);
-  });
 }
