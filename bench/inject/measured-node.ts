@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openContainerd } from "../../src/runtime/containerd/client/containerd-client.ts";
-import { diskMountPoint } from "../../src/runtime/containerd/ownership.ts";
+import { diskMountPoint } from "../../src/runtime/host/disk-mount-point.ts";
 import { readDiskSource } from "../../src/runtime/host/disk-source.ts";
 import type { ContainerdDaemon } from "../../test/support/runtimes/containerd-daemon.ts";
 import type { ContainerdRuntime } from "../../test/support/runtimes/fleet.ts";

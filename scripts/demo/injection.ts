@@ -1,7 +1,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { formatBytes, formatSeconds } from "../../src/cli/format.ts";
-import { diskMountPoint } from "../../src/runtime/containerd/ownership.ts";
+import { diskMountPoint } from "../../src/runtime/host/disk-mount-point.ts";
 import { readDiskSource } from "../../src/runtime/host/disk-source.ts";
 import { run } from "../../test/support/processes.ts";
 import { type ContainerdDaemon, startContainerdDaemon } from "../../test/support/runtimes/containerd-daemon.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { MountReport } from "../../src/runtime/containerd/mount-all.ts";
-import { diskMountPoint } from "../../src/runtime/containerd/ownership.ts";
+import { diskMountPoint } from "../../src/runtime/host/disk-mount-point.ts";
 import { type CliResult, finish, start } from "../support/cli.ts";
 import { run } from "../support/processes.ts";
 import { dockerRuntimes } from "../support/runtimes/docker-fleet.ts";

@@ -5,7 +5,7 @@ import { digestHex } from "../../src/oci/descriptor.ts";
 import type { ContainerdNode } from "../../src/runtime/containerd/containerd-node.ts";
 import { topChainID } from "../../src/runtime/containerd/inject/plan.ts";
 import { fsPath, readOwnedState } from "../../src/runtime/containerd/owned-state.ts";
-import { diskMountPoint } from "../../src/runtime/containerd/ownership.ts";
+import { diskMountPoint } from "../../src/runtime/host/disk-mount-point.ts";
 import { openDiskSource } from "../../src/runtime/host/disk-source.ts";
 import { assertComplete, injectedOutputs, startListed } from "../support/runtimes/check-injected.ts";
 import type { ContainerdDaemon } from "../support/runtimes/containerd-daemon.ts";

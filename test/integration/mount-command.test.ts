@@ -3,7 +3,7 @@ import { readdir, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { MountReport } from "../../src/runtime/containerd/mount-all.ts";
-import { diskMountPoint } from "../../src/runtime/containerd/ownership.ts";
+import { diskMountPoint } from "../../src/runtime/host/disk-mount-point.ts";
 import { run } from "../support/processes.ts";
 import { appName } from "../support/runtimes/injection.ts";
 import { NodeCli, outermostRuntimes } from "../support/runtimes/node-cli.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdir, readdir, readlink, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { diskMountPoint } from "../../src/runtime/containerd/ownership.ts";
+import { diskMountPoint } from "../../src/runtime/host/disk-mount-point.ts";
 import { run } from "../support/processes.ts";
 import { appName, baseName, toolName } from "../support/runtimes/injection.ts";
 import { conditionTypes, NodeCli, outermostRuntimes } from "../support/runtimes/node-cli.ts";

@@ -10,13 +10,14 @@ import { UsageError } from "../usage-error.ts";
 const help = `Usage: nodewarm mount --all [OPTION...]
 
 Mounts every disk again that was injected, as after a reboot. Needs root, and no running container runtime: run it before the
-runtime starts. What is mounted already stays as it is. A disk that is not there keeps nothing else from being mounted.
+runtime starts. What is mounted already stays as it is, unless its device is gone or its file was replaced. A disk that is not there keeps nothing else from being mounted.
 
       --all                 all of them
       --snapshots DIR       a folder with the snapshots of containerd's overlayfs snapshotter, such as
                             /data/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots; may be repeated
-                            (default: those of the usual distributions, and of the configuration files of containerd and Docker)
-      --data-root DIR       a data root of Docker with the overlay2 store; may be repeated (default: the one of its configuration file).
+                            (default: those of the usual distributions, and of the units and configuration files of containerd, k3s, RKE2,
+                            k0s and Docker)
+      --data-root DIR       a data root of Docker with the overlay2 store; may be repeated (default: that of its unit or configuration file).
                             With this or --snapshots, only the folders that are given count
       --wait SECONDS        how long to wait for devices that are not there yet (default: 10)
       --json                one JSON object on standard output
@@ -52,12 +53,14 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
   requireRoot("mount", "mounts disks");
   // Those that nobody named may be missing; a folder that is given may not.
   for (const folder of all) await readdir(folder);
-  const [{ mountAll }, { mountDockerDisks }] = await Promise.all([
+  const [{ startDiskWait }, { mountAll }, { mountDockerDisks }] = await Promise.all([
+    import("../../runtime/host/disk-search.ts"),
     import("../../runtime/containerd/mount-all.ts"),
     import("../../runtime/docker/mount-disks.ts"),
   ]);
-  const options: Pick<MountAllOptions, "waitMs" | "signal" | "onEvent"> = {
-    ...(waitMs !== undefined && { waitMs }),
+  const options: Pick<MountAllOptions, "wait" | "signal" | "onEvent"> = {
+    // One for all disks, whichever runtime they are for.
+    wait: startDiskWait(waitMs),
     signal: io.signal,
     onEvent: (event) => {
       if (event.type === "waiting") io.stderr.write(`waiting for disk ${event.id.slice(0, 12)}: ${event.message}\n`);

@@ -1,10 +1,8 @@
 import { createHash } from "node:crypto";
 import { mkdir } from "node:fs/promises";
+import { lockFolder } from "../host/disk-lock.ts";
 import { lockFile } from "../host/file-lock.ts";
 import type { ContainerdNode } from "./containerd-node.ts";
-
-/** Folder of the locks, in the mount namespace of the runtime, as are the mounts that they guard. */
-export const lockFolder = "/run/nodewarm/locks";
 
 /**
  * Waits until no other program changes what Nodewarm has in this namespace of this containerd. The lock goes with the process. Throws the

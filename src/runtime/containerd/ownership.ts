@@ -101,11 +101,6 @@ export function roleOf(labels: Labels): SnapshotRole | undefined {
   return role === "carrier" || role === "empty" || role === "image" || role === "layer" ? role : undefined;
 }
 
-/** Folder in which a disk is mounted, in the mount namespace of the runtime. */
-export function diskMountPoint(diskID: string): string {
-  return `/run/nodewarm/disks/${diskID}`;
-}
-
 /** File in a carrier's own `fs`, under the mount: what to mount there when neither state nor containerd is at hand. */
 export const carrierFileName = "nodewarm-carrier.json";
 

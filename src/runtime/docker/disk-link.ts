@@ -1,4 +1,4 @@
-import { diskMountPoint } from "../containerd/ownership.ts";
+import { diskMountPoint } from "../host/disk-mount-point.ts";
 
 /** A tree of a disk, as a link in Docker's folders names it. */
 export type DiskLink = {

@@ -2,20 +2,18 @@ import { mkdir, readFile, rmdir } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { indexName } from "../../disk/index-document.ts";
 import { type DiskIndex, parseDiskIndex } from "../../disk/reader/disk-index.ts";
-import { lockDisk } from "../containerd/disk-lock.ts";
-import { diskMountPoint } from "../containerd/ownership.ts";
 import { blockDeviceIdentity } from "../host/block-devices.ts";
 import type { DeviceNumber } from "../host/device-number.ts";
+import { lockDisk } from "../host/disk-lock.ts";
+import { diskMountMode, diskMountPoint } from "../host/disk-mount-point.ts";
 import type { DiskSource } from "../host/disk-source.ts";
 import { HostError } from "../host/host-error.ts";
 import { addMountUser, removeMountUser } from "../host/mount-users.ts";
 import { findPathUsers } from "../host/path-users.ts";
+import { detachStaleMount } from "../host/stale-mount.ts";
 import type { User } from "../runtime.ts";
 import type { DiskRecord } from "./disk-records.ts";
 import type { DockerNode } from "./docker-node.ts";
-
-/** What the mount and the folders above it are closed to: everyone but root. Trees hold setuid programs. */
-export const folderMode = 0o700;
 
 /** The record of a disk that is about to be injected. `leftBehind` of an earlier one is kept. */
 export async function recordOf(source: DiskSource, before: DiskRecord | undefined): Promise<DiskRecord> {
@@ -36,9 +34,10 @@ export async function mountForDaemon(node: DockerNode, source: DiskSource, signa
   const target = diskMountPoint(source.id);
   await using _ = await lockDisk(node.local, source.id, signal);
   const local = node.local(target);
-  await mkdir(dirname(local), { recursive: true, mode: folderMode });
-  await mkdir(local, { recursive: true, mode: folderMode });
+  await mkdir(dirname(local), { recursive: true, mode: diskMountMode });
+  await mkdir(local, { recursive: true, mode: diskMountMode });
   await addMountUser(node.local, source.id, mountUser(node.dataRoot));
+  await detachStaleMount(node.mounts, source.id, node.local);
   try {
     await node.mounts.mountDisk(source, target);
   } catch (error) {

@@ -21,7 +21,8 @@ import {
   makeInjectionImages,
   toolName,
 } from "../../../test/support/runtimes/injection.ts";
-import { diskMountPoint } from "../containerd/ownership.ts";
+import { diskMountPoint } from "../host/disk-mount-point.ts";
+import { startDiskWait } from "../host/disk-search.ts";
 import { findDeviceHolders } from "../host/holders.ts";
 import type { InjectReport } from "../runtime.ts";
 import type { DockerNode } from "./docker-node.ts";
@@ -253,7 +254,7 @@ describe("disks in Docker with overlay2", { skip: runtime?.reason ?? (runtime ==
     await injectIntoDocker(node, disk.path);
     await daemon.stop();
     await run("umount", [diskMountPoint(disk.id)]);
-    const mount = () => mountDockerDisks({ dataRoots: [daemon.dataRoot], waitMs: 0 });
+    const mount = () => mountDockerDisks({ dataRoots: [daemon.dataRoot], wait: startDiskWait(0) });
     assert.deepEqual(
       (await mount()).map(({ id, path, result }) => [id, path, result]),
       [[disk.id, disk.path, "mounted"]],

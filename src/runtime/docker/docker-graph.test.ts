@@ -19,7 +19,7 @@ import {
   toolName,
 } from "../../../test/support/runtimes/injection.ts";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
-import { diskMountPoint } from "../containerd/ownership.ts";
+import { diskMountPoint } from "../host/disk-mount-point.ts";
 import { RuntimeError } from "../runtime-error.ts";
 import { openDockerGraph } from "./docker-graph-runtime.ts";
 import type { DockerNode } from "./docker-node.ts";

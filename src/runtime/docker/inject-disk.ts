@@ -1,7 +1,7 @@
 import { areaKind } from "../../disk/files-format.ts";
 import { verifyAreas } from "../../disk/reader/verify-areas.ts";
 import type { Digest } from "../../oci/descriptor.ts";
-import { diskMountPoint } from "../containerd/ownership.ts";
+import { diskMountPoint } from "../host/disk-mount-point.ts";
 import { syncFilesystem } from "../host/sync-filesystem.ts";
 import type { InjectedImage, InjectOptions, InjectReport, OpenDisk } from "../runtime.ts";
 import { isRuntimeError, RuntimeError } from "../runtime-error.ts";

@@ -1,7 +1,7 @@
 import { rm, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { copyTree, measureTree } from "../containerd/eject/copy-tree.ts";
-import { diskMountPoint } from "../containerd/ownership.ts";
+import { diskMountPoint } from "../host/disk-mount-point.ts";
 import { replaceLinkByFolder } from "../host/link-swap.ts";
 import { syncFilesystem } from "../host/sync-filesystem.ts";
 import { errorCode } from "../host/system-calls.ts";

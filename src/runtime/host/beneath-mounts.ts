@@ -1,5 +1,5 @@
-import { closeSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { closeSync, constants } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
 import { type MountNamespace, ownMountNamespace } from "./mount-namespace.ts";
 
 /** asm-generic/unistd.h; include/uapi/linux/fcntl.h and mount.h. */
@@ -18,9 +18,20 @@ export async function readBeneathMounts(
   path: string,
   namespace: MountNamespace = ownMountNamespace,
 ): Promise<Buffer> {
+  await using handle = await openBeneathMounts(folder, path, constants.O_RDONLY, namespace);
+  return await handle.readFile();
+}
+
+/** As `readBeneathMounts`, for whoever reads it himself. `flags`: those of open(2). */
+export async function openBeneathMounts(
+  folder: string,
+  path: string,
+  flags: number,
+  namespace: MountNamespace = ownMountNamespace,
+): Promise<FileHandle> {
   const tree = await namespace.call("openTree", openTreeNumber, atCurrentFolder, folder, treeClone | closeOnExec);
   try {
-    return await readFile(`/proc/self/fd/${tree}/${path}`);
+    return await open(`/proc/self/fd/${tree}/${path}`, flags);
   } finally {
     closeSync(tree);
   }

@@ -2,6 +2,7 @@ import { mkdir, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { ContainerdNode } from "../../../src/runtime/containerd/containerd-node.ts";
 import { type MountReport, mountAll } from "../../../src/runtime/containerd/mount-all.ts";
+import { startDiskWait } from "../../../src/runtime/host/disk-search.ts";
 import { SystemMounts } from "../../../src/runtime/host/system-mounts.ts";
 import { run } from "../processes.ts";
 import type { seededRandom } from "../random.ts";
@@ -99,7 +100,7 @@ export class PowerCutNode {
   async #on(image: string, work: (node: ContainerdNode, report: MountReport) => Promise<void>): Promise<void> {
     await mountExt4(image, this.daemon.root);
     try {
-      const report = await mountAll({ snapshotsFolders: [this.snapshotsFolder], waitMs: 0 });
+      const report = await mountAll({ snapshotsFolders: [this.snapshotsFolder], wait: startDiskWait(0) });
       await this.daemon.start();
       await using scope = new AsyncDisposableStack();
       await work(await openTestNode(scope, this.daemon), report);

@@ -12,6 +12,8 @@ export type RecordedDevice = {
   readonly path: string;
   /** All requests so far. */
   requests(): Promise<LoggedRequest[]>;
+  /** From now on it answers nothing: reads give EIO. */
+  breakDown(): Promise<void>;
 };
 
 /** Why devices cannot be recorded here, or `false`. */
@@ -39,7 +41,15 @@ export async function recordDevice(scope: Scope, image: string, folder: string):
     if (child.exitCode === null && child.signalCode === null) await exit;
   });
   await once(child.stdout, "data");
-  return { path, requests: () => readWriteLog(log) };
+  return {
+    path,
+    requests: () => readWriteLog(log),
+    async breakDown() {
+      const exit = once(child, "exit");
+      child.kill("SIGKILL");
+      await exit;
+    },
+  };
 }
 
 /** An empty ext4 file system in a sparse file. */

@@ -3,7 +3,7 @@ import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type ContainerdNode, openContainerdNode } from "../../../src/runtime/containerd/containerd-node.ts";
 import { injectDisk } from "../../../src/runtime/containerd/inject/inject-disk.ts";
-import { diskMountPoint } from "../../../src/runtime/containerd/ownership.ts";
+import { diskMountPoint } from "../../../src/runtime/host/disk-mount-point.ts";
 import { openDiskSource } from "../../../src/runtime/host/disk-source.ts";
 import type { InjectOptions, InjectReport } from "../../../src/runtime/runtime.ts";
 import { buildTestDisk } from "../disk-maker.ts";

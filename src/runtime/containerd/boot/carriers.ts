@@ -1,8 +1,9 @@
 import { constants, lstatSync, readlinkSync } from "node:fs";
-import { open, readdir } from "node:fs/promises";
+import { type FileHandle, readdir } from "node:fs/promises";
 import { isAbsolute, join, normalize } from "node:path";
 import { naturalNumber, object, optional, readShape, string, stringThat } from "../../../oci/json-shape.ts";
 import { causeText, printable } from "../../../oci/oci-error.ts";
+import { openBeneathMounts } from "../../host/beneath-mounts.ts";
 import { errorCode } from "../../host/system-calls.ts";
 import type { Condition } from "../../runtime.ts";
 import { layerCacheFolder } from "../layer-cache.ts";
@@ -14,7 +15,7 @@ export type Carrier = {
   readonly number: string;
   /** On which the disk is mounted. */
   readonly fs: string;
-  /** `undefined` when there is none to be seen: it is beneath a mount, or the snapshot is gone. */
+  /** What lies in the snapshot itself, whatever is mounted over it; `undefined` when there is none, or the snapshot is gone. */
   readonly record: CarrierFile | undefined;
 };
 
@@ -71,7 +72,7 @@ export async function findCarriers(snapshotsFolder: string): Promise<FoundCarrie
   for (const number of [...found].sort((a, b) => Number(a) - Number(b))) {
     const fs = join(snapshotsFolder, number, "fs");
     try {
-      carriers.push({ number, fs, record: await readCarrierFile(fs) });
+      carriers.push({ number, fs, record: await readCarrierFile(snapshotsFolder, number) });
     } catch (error) {
       conditions.push({
         type: "CarrierUnreadable",
@@ -101,13 +102,14 @@ function linkOf(path: string): string | undefined {
   }
 }
 
-async function readCarrierFile(fs: string): Promise<CarrierFile | undefined> {
-  const path = join(fs, carrierFileName);
+async function readCarrierFile(snapshotsFolder: string, number: string): Promise<CarrierFile | undefined> {
+  const fs = join(snapshotsFolder, number, "fs");
   if (linkOf(fs) !== undefined) throw new Error(`${fs} is a link itself`);
-  let handle: Awaited<ReturnType<typeof open>>;
+  let handle: FileHandle;
   try {
     // Neither follow a link nor wait for a pipe.
-    handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+    handle = await openBeneathMounts(snapshotsFolder, `${number}/fs/${carrierFileName}`, flags);
   } catch (error) {
     if (errorCode(error) === "ENOENT") return undefined;
     throw error;

@@ -10,9 +10,10 @@ import {
   openTestNode,
   toolName,
 } from "../../../../test/support/runtimes/injection.ts";
+import { diskMountPoint } from "../../host/disk-mount-point.ts";
+import { startDiskWait } from "../../host/disk-search.ts";
 import { SystemMounts } from "../../host/system-mounts.ts";
 import { mountAll } from "../mount-all.ts";
-import { diskMountPoint } from "../ownership.ts";
 
 /** What a real injection leaves is enough to mount everything again, with no containerd running. */
 
@@ -26,7 +27,7 @@ for (const runtime of await containerdRuntimes()) {
     await injectPath(await openTestNode(scope, daemon), path);
     const snapshotsFolder = join(daemon.root, "io.containerd.snapshotter.v1.overlayfs/snapshots");
     const remount = async () => {
-      const { disks, conditions } = await mountAll({ snapshotsFolders: [snapshotsFolder], waitMs: 0 });
+      const { disks, conditions } = await mountAll({ snapshotsFolders: [snapshotsFolder], wait: startDiskWait(0) });
       assert.deepEqual(conditions, []);
       assert.deepEqual(
         disks.map((disk) => [disk.id, disk.path, disk.result, disk.carriers.length, disk.conditions]),

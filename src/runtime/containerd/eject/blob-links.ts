@@ -1,8 +1,9 @@
 import { readdir, readlink, unlink } from "node:fs/promises";
 import { type Digest, digestHex, isDigest } from "../../../oci/descriptor.ts";
+import { diskMountPoint } from "../../host/disk-mount-point.ts";
 import { isRuntimeError } from "../../runtime-error.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
-import { carrierName, diskMountPoint, label } from "../ownership.ts";
+import { carrierName, label } from "../ownership.ts";
 
 /** A file of the content store that is a link to a disk. All namespaces of a containerd share it, whichever injected the disk. */
 export type BlobLink = { readonly digest: Digest; readonly disk: string };

@@ -13,8 +13,8 @@ import {
 } from "../../../../test/support/runtimes/injection.ts";
 import { startInjectionNode } from "../../../../test/support/runtimes/injection-node.ts";
 import { listNode } from "../../../../test/support/runtimes/node-listing.ts";
+import { diskMountPoint } from "../../host/disk-mount-point.ts";
 import { isRuntimeError } from "../../runtime-error.ts";
-import { diskMountPoint } from "../ownership.ts";
 
 const namespace = "k8s.io";
 const richName = "example.com/team/rich:v1";

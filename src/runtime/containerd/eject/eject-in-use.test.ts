@@ -13,10 +13,10 @@ import { importImage, startInjectionNode } from "../../../../test/support/runtim
 import { listNode } from "../../../../test/support/runtimes/node-listing.ts";
 import { file, tar } from "../../../../test/support/tar-maker.ts";
 import { compareTrees } from "../../../../test/support/tree-compare.ts";
+import { diskMountPoint } from "../../host/disk-mount-point.ts";
 import type { EjectEvent } from "../../runtime.ts";
 import { isRuntimeError } from "../../runtime-error.ts";
 import { fsPath, readOwnedState } from "../owned-state.ts";
-import { diskMountPoint } from "../ownership.ts";
 
 const namespace = "k8s.io";
 const richName = "example.com/team/rich:v1";

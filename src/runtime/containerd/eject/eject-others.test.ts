@@ -13,8 +13,8 @@ import {
 } from "../../../../test/support/runtimes/injection.ts";
 import { type InjectionNode, startInjectionNode } from "../../../../test/support/runtimes/injection-node.ts";
 import { listNode } from "../../../../test/support/runtimes/node-listing.ts";
+import { diskMountPoint } from "../../host/disk-mount-point.ts";
 import { isRuntimeError } from "../../runtime-error.ts";
-import { diskMountPoint } from "../ownership.ts";
 
 /** Tags that lead to what injection brought and are not its own: ejection must leave them working. */
 

@@ -4,19 +4,20 @@ import { mkdir, open, readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { indexName } from "../../../disk/index-document.ts";
 import { blockDeviceIdentity } from "../../host/block-devices.ts";
+import { bindDisk, lockDisk } from "../../host/disk-lock.ts";
+import { diskMountPoint } from "../../host/disk-mount-point.ts";
+import { detachStaleMount } from "../../host/stale-mount.ts";
 import { syncFilesystem } from "../../host/sync-filesystem.ts";
 import type { OpenDisk } from "../../runtime.ts";
 import { isRuntimeError, RuntimeError } from "../../runtime-error.ts";
 import type { NamespaceClient } from "../client/containerd-client.ts";
 import type { Labels } from "../client/label.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
-import { bindDisk, lockDisk } from "../disk-lock.ts";
 import { carrierOf, emptyOf, fsPath, type OwnedSnapshot, type OwnedState } from "../owned-state.ts";
 import {
   type CarrierFile,
   carrierFileName,
   carrierName,
-  diskMountPoint,
   emptyName,
   gcRootLabel,
   keyPrefix,
@@ -80,6 +81,7 @@ export async function ensureCarrier(place: Place, openDisk: OpenDisk, signal: Ab
   atStep("mount disk");
   // Only root passes: the trees of a disk hold setuid programs. Containers come through the carrier.
   await mkdir(node.local(mountPoint), { recursive: true, mode: 0o700 });
+  await detachStaleMount(node.mounts, source.id, node.local);
   const { isNew } = await node.mounts.mountDisk(source, mountPoint);
   try {
     await requireMounted(node, mountPoint, source);
