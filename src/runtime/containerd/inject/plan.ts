@@ -5,7 +5,7 @@ import type { Image } from "../client/images.ts";
 import { dockerNamespace } from "../containerd-node.ts";
 import type { OwnedState } from "../owned-state.ts";
 import { carrierName, emptyName, label } from "../ownership.ts";
-import { type ChainLayer, chainSnapshots } from "./chain-snapshots.ts";
+import { type ChainLayer, type ChainSnapshot, chainSnapshots } from "./chain-snapshots.ts";
 import type { WantedSnapshot } from "./linked-snapshots.ts";
 
 /** What becomes of one image record. */
@@ -99,8 +99,8 @@ export function planChains(images: readonly IndexImage[], state: OwnedState): Wa
   const levels: WantedSnapshot[][] = [];
   const levelOf = new Map<string, number>();
   for (const { layers } of images) {
-    for (const snapshot of chainSnapshots(layers)) {
-      if (levelOf.has(snapshot.name) || isCommitted(state, snapshot.name)) continue;
+    for (const snapshot of missingSnapshots(layers, state)) {
+      if (levelOf.has(snapshot.name)) continue;
       const level = (levelOf.get(snapshot.parent) ?? -1) + 1;
       levelOf.set(snapshot.name, level);
       levels[level] ??= [];
@@ -108,6 +108,19 @@ export function planChains(images: readonly IndexImage[], state: OwnedState): Wa
     }
   }
   return levels;
+}
+
+/** Those that pulls look for and that are not there, and what they are to stand on, bottom first. */
+function missingSnapshots(layers: readonly ChainLayer[], state: Pick<OwnedState, "snapshots">): ChainSnapshot[] {
+  const chain = chainSnapshots(layers);
+  const needed = new Set<string>(layers.map(({ chainID }) => chainID));
+  const missing: ChainSnapshot[] = [];
+  for (const snapshot of chain.toReversed()) {
+    if (!needed.has(snapshot.name) || isCommitted(state, snapshot.name)) continue;
+    needed.add(snapshot.parent);
+    missing.push(snapshot);
+  }
+  return missing.reverse();
 }
 
 /**
@@ -119,8 +132,6 @@ export function isChainComplete(
   state: Pick<OwnedState, "snapshots">,
   areLayerImages: boolean,
 ): boolean {
-  const chain = areLayerImages
-    ? layers.slice(0, -1).map(({ chainID }) => chainID)
-    : chainSnapshots(layers).map(({ name }) => name);
-  return chain.every((name) => isCommitted(state, name));
+  if (!areLayerImages) return missingSnapshots(layers, state).length === 0;
+  return layers.slice(0, -1).every(({ chainID }) => isCommitted(state, chainID));
 }
