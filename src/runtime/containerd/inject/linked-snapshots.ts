@@ -52,7 +52,8 @@ export async function makeLinkedSnapshots(job: InjectJob, wanted: readonly Wante
 /** `undefined` when a snapshot of that name is there by now: then the lease holds that one. */
 async function prepare(job: InjectJob, wanted: WantedSnapshot): Promise<Prepared | undefined> {
   const { node, leased, meter } = job;
-  const key = `${keyPrefix}${randomUUID()}`;
+  // Beside its name in the databases: a commit then changes fewer of their pages.
+  const key = `${wanted.name}/${keyPrefix}${randomUUID()}`;
   meter.count("prepare");
   try {
     const mounts = await leased.snapshotWriter(node.snapshotter).prepare(key, {

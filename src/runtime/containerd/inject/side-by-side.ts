@@ -18,3 +18,11 @@ export async function sideBySide<Item>(items: readonly Item[], work: (item: Item
   await Promise.all(Array.from({ length: Math.min(callsAtOnce, items.length) }, run));
   if (failure !== undefined) throw (failure as { readonly error: unknown }).error;
 }
+
+/** Waits for all, also when one fails: none goes on under a lease or lock that has been given up meanwhile. Then throws the first error. */
+export async function allOf<const Works extends readonly unknown[]>(
+  works: Works,
+): Promise<{ -readonly [Index in keyof Works]: Awaited<Works[Index]> }> {
+  await Promise.allSettled(works);
+  return Promise.all(works);
+}

@@ -1,0 +1,53 @@
+import { areaKind } from "../../../disk/files-format.ts";
+import type { IndexImage } from "../../../disk/reader/disk-index.ts";
+import { verifyAreas } from "../../../disk/reader/verify-areas.ts";
+import type { Condition, InjectOptions, OpenDisk } from "../../runtime.ts";
+import type { ContainerdNode } from "../containerd-node.ts";
+import { type OwnedState, readOwnedState } from "../owned-state.ts";
+import { checkImage } from "./disk-documents.ts";
+import { staleLeases } from "./injection-lease.ts";
+import { type ImagePlan, planImage } from "./plan.ts";
+import { allOf, sideBySide } from "./side-by-side.ts";
+import { sandboxImages, whySkipped } from "./skipped-images.ts";
+
+/** What an injection has to do, found out under the lock before anything is changed. */
+export type Survey = {
+  readonly state: OwnedState;
+  /** Of killed calls. */
+  readonly leases: readonly string[];
+  readonly skipped: ReadonlyMap<IndexImage, Condition>;
+  /** Of all images that are not skipped. */
+  readonly plans: readonly ImagePlan[];
+};
+
+/**
+ * Looks at the node, and plans from that. Meanwhile the index and the documents of the images are verified, so that nothing is claimed from
+ * a disk that is broken. Throws `DiskError` and `RuntimeError`.
+ */
+export async function survey(
+  node: ContainerdNode,
+  open: OpenDisk,
+  wanted: readonly IndexImage[],
+  options: InjectOptions,
+): Promise<Survey> {
+  const [state, leases, sandboxes] = await allOf([
+    readOwnedState(node),
+    staleLeases(node),
+    sandboxImages(node),
+    verifyImages(open, wanted, options.signal),
+  ]);
+  const skipped = new Map<IndexImage, Condition>();
+  const plans: ImagePlan[] = [];
+  const { index } = open.disk;
+  for (const image of wanted) {
+    const condition = whySkipped(node, index, image, options, sandboxes);
+    if (condition !== undefined) skipped.set(image, condition);
+    else plans.push(planImage(index, image, state, { ...options, namespace: node.namespace }));
+  }
+  return { state, leases, skipped, plans };
+}
+
+async function verifyImages({ disk }: OpenDisk, images: readonly IndexImage[], signal: AbortSignal): Promise<void> {
+  await verifyAreas(disk, [areaKind.index], signal, "build the disk again");
+  await sideBySide(images, (image) => checkImage(disk, image));
+}

@@ -1,0 +1,67 @@
+import type { IndexImage } from "../../../disk/reader/disk-index.ts";
+import type { InjectedImage } from "../../runtime.ts";
+import { usesLayerImages } from "../layer-cache.ts";
+import { writeDocuments } from "./documents.ts";
+import { makeCachedSnapshots } from "./erofs-layers.ts";
+import type { InjectJob } from "./job.ts";
+import { makeLinkedSnapshots } from "./linked-snapshots.ts";
+import { type ImagePlan, isChainComplete } from "./plan.ts";
+import { writeRecords } from "./records.ts";
+import { allOf } from "./side-by-side.ts";
+
+/** The first image alone, so that it need not wait for others; then many, which share a sync. */
+const imagesAtOnce = [1, 64];
+
+/**
+ * Phase 1: makes images usable, each by one snapshot and its records; where snapshots are layer images, by all of its chain. Tells of each as
+ * soon as it is. What was done comes batch by batch into `done`.
+ */
+export async function makeImagesUsable(
+  job: InjectJob,
+  plans: readonly ImagePlan[],
+  done: Map<IndexImage, InjectedImage>,
+): Promise<void> {
+  for (const batch of batches(plans)) {
+    job.options.signal.throwIfAborted();
+    await injectBatch(job, batch);
+    for (const plan of batch) {
+      const image = injectedImage(job, plan);
+      done.set(plan.image, image);
+      job.options.onEvent?.({ type: "image-usable", image });
+    }
+  }
+}
+
+function injectedImage({ node, state }: InjectJob, plan: ImagePlan): InjectedImage {
+  return {
+    names: plan.image.names,
+    digest: plan.image.target.digest,
+    result: isUnfinished(plan) ? "injected" : "present",
+    chain: isChainComplete(plan.image, state, usesLayerImages(node)) ? "complete" : "pending",
+    conditions: plan.conditions,
+  };
+}
+
+async function injectBatch(job: InjectJob, plans: readonly ImagePlan[]): Promise<void> {
+  const unfinished = plans.filter(isUnfinished);
+  const images = unfinished.map(({ image }) => image);
+  const tops = new Map(unfinished.flatMap(({ top }) => (top === undefined ? [] : [[top.name, top]])));
+  await allOf([
+    usesLayerImages(job.node) ? makeCachedSnapshots(job, images) : makeLinkedSnapshots(job, [...tops.values()]),
+    writeDocuments(job, images),
+  ]);
+  await writeRecords(job, unfinished);
+}
+
+function isUnfinished({ top, records }: ImagePlan): boolean {
+  return top !== undefined || records.length > 0;
+}
+
+function* batches(plans: readonly ImagePlan[]): Generator<readonly ImagePlan[]> {
+  let from = 0;
+  for (let batch = 0; from < plans.length; batch++) {
+    const size = imagesAtOnce[Math.min(batch, imagesAtOnce.length - 1)] as number;
+    yield plans.slice(from, from + size);
+    from += size;
+  }
+}
