@@ -69,11 +69,14 @@ async function atAddress(
   address: string,
   candidates: readonly Candidate[],
 ): Promise<FoundRuntime> {
+  const namespace = request.namespace ?? criNamespace;
+  // Nothing else it may be: whoever opens it finds out whether it answers.
+  if (request.runtime === "containerd") return { kind: "containerd", address: plainPath(address), namespace };
   if (request.runtime !== "docker") {
     using client = openContainerd(address);
     try {
       await client.version.get({ timeoutMs: probeTimeoutMs });
-      return { kind: "containerd", address: client.address, namespace: request.namespace ?? criNamespace };
+      return { kind: "containerd", address: client.address, namespace };
     } catch (error) {
       const mayBeDocker = request.runtime === "auto" && request.namespace === undefined;
       if (!mayBeDocker || !isRuntimeError(error, "wrong-program")) throw error;

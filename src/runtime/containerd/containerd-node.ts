@@ -7,6 +7,7 @@ import { SystemMounts } from "../host/system-mounts.ts";
 import { RuntimeError } from "../runtime-error.ts";
 import { type ContainerdClient, type NamespaceClient, openContainerd } from "./client/containerd-client.ts";
 import { openCri } from "./client/cri/cri-client.ts";
+import type { Plugin } from "./client/introspection.ts";
 import type { SnapshotReader, SnapshotWriter } from "./client/snapshots.ts";
 import { type OtherHandler, snapshotterOfCri, unfitSnapshotter } from "./snapshotter.ts";
 import { socketOwner } from "./socket-owner.ts";
@@ -41,23 +42,38 @@ export type ContainerdNode = {
   close(): Promise<void>;
 };
 
+export type NodeOptions = {
+  /** Also takes snapshotters that do not tell their folder: nothing can be injected there. Default: false. */
+  readonly anySnapshotter?: boolean;
+};
+
 /**
  * Opens a containerd for work in one of its namespaces. Throws `RuntimeError`: what the socket gives, `failed-precondition` when the
  * snapshotter does not run or the process cannot be found; `HostError` when its mount namespace cannot be entered.
  */
-export async function openContainerdNode(address: string, namespace: string): Promise<ContainerdNode> {
+export async function openContainerdNode(
+  address: string,
+  namespace: string,
+  { anySnapshotter = false }: NodeOptions = {},
+): Promise<ContainerdNode> {
   const client = openContainerd(address);
   try {
+    const asked = client.introspection.plugins();
     const [{ version }, plugins, server, use] = await Promise.all([
       client.version.get(),
-      client.introspection.plugins(),
+      asked,
       client.introspection.server(),
-      snapshotterIn(namespace, client),
+      snapshotterIn(namespace, client.address, asked),
     ]);
     const find = (type: string, id: string) =>
       plugins.find((plugin) => plugin.type === `io.containerd.${type}` && plugin.id === id);
-    const snapshotterRoot = find("snapshotter.v1", use.snapshotter)?.exports.root;
     const contentRoot = find("content.v1", "content")?.exports.root;
+    const snapshotterRoot =
+      find("snapshotter.v1", use.snapshotter)?.exports.root ??
+      // Where containerd would have it: another program's snapshotter is on the same file system as a rule.
+      (anySnapshotter && use.snapshotter !== "overlayfs" && contentRoot !== undefined
+        ? join(dirname(contentRoot), `io.containerd.snapshotter.v1.${use.snapshotter}`)
+        : undefined);
     // Only overlayfs tells its folder on all versions.
     if (snapshotterRoot === undefined && use.snapshotter !== "overlayfs") throw unfitSnapshotter(use.snapshotter);
     if (snapshotterRoot === undefined || contentRoot === undefined)
@@ -103,14 +119,20 @@ export async function openContainerdNode(address: string, namespace: string): Pr
   }
 }
 
+/** For messages. */
+export function containerdName({ version, client, namespace }: ContainerdNode): string {
+  return `containerd ${version} (${client.address}, ${namespace})`;
+}
+
 async function snapshotterIn(
   namespace: string,
-  client: ContainerdClient,
+  address: string,
+  plugins: Promise<readonly Plugin[]>,
 ): Promise<{ snapshotter: string; otherHandlers: readonly OtherHandler[] }> {
   // Other clients than CRI take containerd's default, which is built in.
   if (namespace !== criNamespace) return { snapshotter: "overlayfs", otherHandlers: [] };
-  using cri = openCri(client.address);
-  return await snapshotterOfCri(cri, client);
+  using cri = openCri(address);
+  return await snapshotterOfCri(cri, plugins);
 }
 
 /** A path through links resolved as far as it exists: containerd makes some of its folders when it first needs them. */

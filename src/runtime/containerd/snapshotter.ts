@@ -1,7 +1,7 @@
 import { basename } from "node:path";
 import { isRuntimeError, RuntimeError } from "../runtime-error.ts";
-import type { ContainerdClient } from "./client/containerd-client.ts";
 import type { CriClient } from "./client/cri/cri-client.ts";
+import type { Plugin } from "./client/introspection.ts";
 
 /** A runtime handler whose containers are made with another snapshotter than the default one. */
 export type OtherHandler = { readonly name: string; readonly snapshotter: string };
@@ -21,26 +21,25 @@ type CriConfig = {
 
 /**
  * Which snapshotter CRI makes containers with. No call of CRI names it on all versions, but each says where the images' file system is
- * (`ImageFsInfo`): that is the root folder of the plugin. Where CRI is switched off, containerd's own default holds.
+ * (`ImageFsInfo`): that is the root folder of one of the plugins. Where CRI is switched off, containerd's own default holds.
  */
-export async function snapshotterOfCri(cri: CriClient, client: ContainerdClient): Promise<SnapshotterUse> {
+export async function snapshotterOfCri(cri: CriClient, plugins: Promise<readonly Plugin[]>): Promise<SnapshotterUse> {
   let folders: readonly string[];
   let config: CriConfig;
   try {
-    const status = await cri.runtime.status({ verbose: true });
+    const [status, fileSystems] = await Promise.all([cri.runtime.status({ verbose: true }), cri.images.fileSystems()]);
     config = JSON.parse(status.info.config ?? "{}");
-    folders = await cri.images.fileSystems();
+    folders = fileSystems;
   } catch (error) {
     if (isRuntimeError(error, "unimplemented")) return { snapshotter: "overlayfs", otherHandlers: [] };
     throw error;
   }
-  const plugins = await client.introspection.plugins(["type==io.containerd.snapshotter.v1"]);
   const prefix = "io.containerd.snapshotter.v1.";
   const [folder = ""] = folders;
   const name = basename(folder);
   const snapshotter =
-    plugins.find(({ exports }) => exports.root === folder)?.id ??
-    (name.startsWith(prefix) ? name.slice(prefix.length) : undefined);
+    (await plugins).find(({ type, exports }) => type === "io.containerd.snapshotter.v1" && exports.root === folder)
+      ?.id ?? (name.startsWith(prefix) ? name.slice(prefix.length) : undefined);
   if (snapshotter === undefined)
     throw new RuntimeError(
       "failed-precondition",
