@@ -27,6 +27,7 @@ const entryPoints = {
   "copy-worker": "src/disk/build/old-disk/copy-worker.ts",
   "hash-worker": "src/runtime/containerd/fetch/hash-worker.ts",
   "mount-namespace-worker": "src/runtime/host/mount-namespace-worker.ts",
+  "verification-worker": "src/agent/disks/verification-worker.ts",
 };
 
 /** Makes the bundle in `out`; what was there before is replaced. */

@@ -73,7 +73,8 @@ function runJob(waiting: Waiting): Promise<Verdict> {
   const { job } = waiting;
   // Beside this file, be it a source or the bundle.
   const file = new URL(`./verification-worker${extname(import.meta.filename)}`, import.meta.url);
-  const worker = new Worker(file, { workerData: job, resourceLimits });
+  // Options of the main thread may not be for files.
+  const worker = new Worker(file, { workerData: job, resourceLimits, execArgv: [] });
   waiting.stop = () => void worker.terminate();
   let verdict: Verdict | undefined;
   return new Promise((resolve) => {

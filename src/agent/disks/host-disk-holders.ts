@@ -1,0 +1,33 @@
+import { stat } from "node:fs/promises";
+import { decodeDeviceNumber } from "../../runtime/host/device-number.ts";
+import { readDiskSource } from "../../runtime/host/disk-source.ts";
+import { findDeviceHolders } from "../../runtime/host/holders.ts";
+import { findLoopDevice, isDeviceInUse } from "../../runtime/host/loop-device.ts";
+import type { User } from "../../runtime/runtime.ts";
+import type { DiskHolders } from "./disk-holders.ts";
+
+/** Asks the kernel: mounts of all processes, and the device itself, which also overlays hold that do not name it. Needs root. */
+export class HostDiskHolders implements DiskHolders {
+  async find(path: string): Promise<readonly User[]> {
+    const device = await deviceOf(path);
+    if (device === undefined || !(await isDeviceInUse(device))) return [];
+    const { rdev } = await stat(device, { bigint: true });
+    const holders = await findDeviceHolders(decodeDeviceNumber(rdev));
+    const users = holders.map(({ pid, name, containerId, isOwn, mountPoints }): User => {
+      if (containerId !== undefined) return { kind: "container", name: containerId };
+      return { kind: "process", name: isOwn ? `mounted on ${mountPoints.join(", ")}` : `${pid} (${name})` };
+    });
+    const distinct = new Map(users.map((user) => [`${user.kind} ${user.name}`, user]));
+    return distinct.size > 0 ? [...distinct.values()] : [{ kind: "process", name: `one that has ${device} in use` }];
+  }
+}
+
+/** The block device itself, or the loop device of a file; `undefined` for a file that has none. */
+async function deviceOf(path: string): Promise<string | undefined> {
+  const file = await stat(path, { bigint: true });
+  if (file.isBlockDevice()) return path;
+  const { sizeBytes } = await readDiskSource(path);
+  const loop = await findLoopDevice(file, sizeBytes);
+  await loop?.close();
+  return loop?.path;
+}
