@@ -6,7 +6,9 @@ export type AgentErrorCode =
   | "not-found"
   | "no-space"
   | "state-unusable"
-  | "busy";
+  | "busy"
+  /** Said by a running agent to who asked it. */
+  | "agent-failed";
 
 /** What the agent itself refuses or cannot do. Messages name the thing, the place and the way out. */
 export class AgentError extends CodedError<AgentErrorCode> {}
