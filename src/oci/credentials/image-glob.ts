@@ -18,7 +18,7 @@ export function matchesImage(pattern: string, image: string): boolean {
 /** Whether a text can be a pattern at all. */
 export function isImagePattern(text: string): boolean {
   const pattern = parse(text);
-  return pattern?.hostParts.every((part) => globExpression(part) !== undefined) ?? false;
+  return pattern?.hostParts.every((part) => tokensOf(part) !== undefined) ?? false;
 }
 
 /** The order in which kubelet tries keys: reversed bytewise, so longer ones and those without globs come first. */
@@ -32,38 +32,66 @@ function parse(text: string): ImagePattern | undefined {
   const authority = slash < 0 ? text : text.slice(0, slash);
   const [, host = "", port = ""] = /^(\[[^\]]*\]|[^:]*)(?::(\d*))?$/.exec(authority) ?? [];
   if (host === "") return undefined;
-  return { hostParts: host.split("."), port, path: slash < 0 ? "" : text.slice(slash) };
+  // An address of IPv6 is no class of characters.
+  const hostParts = host.startsWith("[") && host.includes(":") ? [host.slice(1, -1)] : host.split(".");
+  return { hostParts, port, path: slash < 0 ? "" : text.slice(slash) };
 }
 
+/** One character of a glob: `star` stands for any number of any. */
+type Token = "star" | ((character: string) => boolean);
+
+/** In time that grows with the product of the lengths at most, whatever the glob. */
 function matchesPart(glob: string, part: string): boolean {
-  return globExpression(glob)?.test(part) ?? false;
+  const tokens = tokensOf(glob);
+  if (!tokens) return false;
+  let [at, from] = [0, 0];
+  let star: { at: number; from: number } | undefined;
+  while (from < part.length) {
+    const token = tokens[at];
+    if (token === "star") {
+      star = { at: ++at, from };
+    } else if (token?.(part.charAt(from))) {
+      at++;
+      from++;
+    } else if (star) {
+      // The last star takes one character more.
+      at = star.at;
+      from = ++star.from;
+    } else return false;
+  }
+  return tokens.slice(at).every((token) => token === "star");
 }
 
-/** Go's `path/filepath.Match` without separators: `*`, `?`, `[a-z]`, `[^a-z]`, `\c`. `undefined` for what that refuses. */
-function globExpression(glob: string): RegExp | undefined {
-  let source = "";
+/** Go's `path/filepath.Match` without separators: `*`, `?`, `[a-z]`, `[^a-z]`, `\\c`. `undefined` for what that refuses. */
+function tokensOf(glob: string): Token[] | undefined {
+  const tokens: Token[] = [];
   for (let i = 0; i < glob.length; i++) {
     const character = glob.charAt(i);
-    if (character === "*") source += ".*";
-    else if (character === "?") source += ".";
-    else if (character === "\\") {
-      if (++i >= glob.length) return undefined;
-      source += escapeRegExp(glob.charAt(i));
-    } else if (character === "[") {
-      const [whole, negation, ranges] =
-        /^\[(\^?)((?:(?:\\.|[^\]\\-])(?:-(?:\\.|[^\]\\-]))?)+)\]/.exec(glob.slice(i)) ?? [];
-      if (whole === undefined || ranges === undefined) return undefined;
-      source += `[${negation}${ranges.replace(/[\^[]/g, "\\$&")}]`;
+    if (character === "*") tokens.push("star");
+    else if (character === "?") tokens.push(() => true);
+    else if (character === "[") {
+      const [whole, negation, ranges] = /^\[(\^?)((?:\\.|[^\]\\])+)\]/.exec(glob.slice(i)) ?? [];
+      const isIn = ranges === undefined ? undefined : rangesOf(ranges);
+      if (whole === undefined || !isIn) return undefined;
+      tokens.push((each) => isIn(each) === (negation === ""));
       i += whole.length - 1;
-    } else source += escapeRegExp(character);
+    } else {
+      const literal = character === "\\" ? glob.charAt(++i) : character;
+      if (literal === "") return undefined;
+      tokens.push((each) => each === literal);
+    }
   }
-  try {
-    return new RegExp(`^${source}$`, "s");
-  } catch {
-    return undefined;
-  }
+  return tokens;
 }
 
-function escapeRegExp(text: string): string {
-  return text.replace(/[.*+?^${}()|[\]\\/-]/g, "\\$&");
+/** `a-z0-9x`; a backslash takes the next character as it is. */
+function rangesOf(text: string): ((character: string) => boolean) | undefined {
+  const ranges: { readonly low: string; readonly high: string }[] = [];
+  const range = /(?:\\(.)|([^\\-]))(?:-(?:\\(.)|([^\\-])))?/sy;
+  for (let found = range.exec(text); found; found = range.exec(text)) {
+    const low = found[1] ?? found[2] ?? "";
+    ranges.push({ low, high: found[3] ?? found[4] ?? low });
+    if (range.lastIndex === text.length) return (each) => ranges.some(({ low, high }) => low <= each && each <= high);
+  }
+  return undefined;
 }
