@@ -3,7 +3,7 @@ import { dirname, resolve } from "node:path";
 import { indexName } from "../../disk/index-document.ts";
 import { type DiskIndex, parseDiskIndex } from "../../disk/reader/disk-index.ts";
 import { blockDeviceIdentity } from "../host/block-devices.ts";
-import type { DeviceNumber } from "../host/device-number.ts";
+import { type DiskDevice, diskDevice } from "../host/device-release.ts";
 import { lockDisk } from "../host/disk-lock.ts";
 import { diskMountMode, diskMountPoint } from "../host/disk-mount-point.ts";
 import type { DiskSource } from "../host/disk-source.ts";
@@ -61,7 +61,7 @@ export async function readMountedIndex(node: DockerNode, id: string): Promise<Di
 
 export type UnmountedDisk = {
   /** Undefined when it was not mounted. */
-  readonly device: DeviceNumber | undefined;
+  readonly device: DiskDevice | undefined;
   /** Runtimes for whose sake the mount stays. */
   readonly otherRuntimes: readonly User[];
   /** Processes with files of it open: the mount is out of sight, and ends when they close them. */
@@ -73,11 +73,12 @@ export async function unmountForDaemon(node: DockerNode, diskID: string, signal:
   const target = diskMountPoint(diskID);
   await using _ = await lockDisk(node.local, diskID, signal);
   const table = await node.mounts.table();
-  const device = table.at(target)?.device;
+  const number = table.at(target)?.device;
+  const device = number && (await diskDevice(number));
   const users = await removeMountUser(node.local, diskID, mountUser(node.dataRoot));
-  if (device === undefined) return { device, otherRuntimes: [], processes: [] };
+  if (number === undefined) return { device, otherRuntimes: [], processes: [] };
   // Such as a carrier of containerd.
-  const elsewhere = table.ofDevice(device).filter(({ mountPoint }) => mountPoint !== target);
+  const elsewhere = table.ofDevice(number).filter(({ mountPoint }) => mountPoint !== target);
   const others = [...users, ...elsewhere.map(({ mountPoint }) => `the mount on ${mountPoint}`)];
   if (others.length > 0) {
     return { device, otherRuntimes: others.map((name) => ({ kind: "process", name })), processes: [] };

@@ -18,8 +18,8 @@ export type DiskRecord = {
   readonly identity?: string;
   /** Containers that had files of this disk open when its trees were taken from elsewhere, with the time of their start. */
   readonly leftBehind: readonly { readonly container: string; readonly name: string; readonly startedAt: string }[];
-  /** Set once it is ejected, while something still holds its device; `boot` tells whether that can be so still. */
-  readonly ejected?: DeviceNumber & { readonly boot: string };
+  /** Set once it is ejected, while something still holds its device: `boot` tells whether that can be so still, `file` whether it is still its loop device. */
+  readonly ejected?: DeviceNumber & { readonly file?: string | undefined; readonly boot: string };
 };
 
 const record = object({
@@ -30,7 +30,7 @@ const record = object({
   source: stringThat((text): text is string => text.startsWith("/"), "an absolute path"),
   identity: optional(string),
   leftBehind: array(object({ container: string, name: string, startedAt: string })),
-  ejected: optional(object({ major: naturalNumber, minor: naturalNumber, boot: string })),
+  ejected: optional(object({ major: naturalNumber, minor: naturalNumber, file: optional(string), boot: string })),
 });
 
 /** The disks of a data root, by id. Files that are no records are left out. */

@@ -12,7 +12,7 @@ import { linkLayer } from "./layer-folder.ts";
 import { materializeLayer, requireRoom } from "./materialize.ts";
 import { findOtherHolder } from "./other-holders.ts";
 import type { OwnImage } from "./own-images.ts";
-import { readBootID, readRelease } from "./release.ts";
+import { earlierDevice, readBootID, readDiskRelease } from "./release.ts";
 import { writeLeftBehind } from "./relink.ts";
 
 /** A point at which a test may end the work. */
@@ -183,17 +183,15 @@ async function releaseDisk(
   const unmounted = await unmountForDaemon(node, id, signal);
   const device = unmounted.device ?? (await earlierDevice(record));
   const known = [...unmounted.otherRuntimes, ...unmounted.processes];
-  const release = await readRelease(node, record, device, known, signal);
+  const release = await readDiskRelease(node, record, device, known, signal);
   atStep("record");
   // What other runtimes hold is theirs to tell.
   const waits = !release.isReleased && device !== undefined && unmounted.otherRuntimes.length === 0;
-  if (waits) await writeDiskRecord(root, { ...record, ejected: { ...device, boot: await readBootID() } });
-  else await removeDiskRecord(root, id);
+  if (waits) {
+    const ejected = { ...device.number, ...(device.file && { file: device.file }), boot: await readBootID() };
+    await writeDiskRecord(root, { ...record, ejected });
+  } else await removeDiskRecord(root, id);
   return release;
-}
-
-async function earlierDevice({ ejected }: DiskRecord): Promise<DiskRecord["ejected"]> {
-  return ejected?.boot === (await readBootID()) ? ejected : undefined;
 }
 
 function inUse(users: readonly User[]): RuntimeError {

@@ -7,7 +7,7 @@ import { type Graph, readGraph, withLinkedDisks } from "./graph.ts";
 import { imageIDDiffers } from "./image-conditions.ts";
 import { stillLeftBehind, usersOf } from "./left-behind.ts";
 import { isOwnTag, type OwnImage } from "./own-images.ts";
-import { readBootID, readRelease } from "./release.ts";
+import { earlierDevice, readDiskRelease } from "./release.ts";
 
 /** The disks of a Docker daemon, by id; those too that were ejected and are not released. */
 export async function readStatus(node: DockerNode, signal: AbortSignal): Promise<DiskStatus[]> {
@@ -18,7 +18,7 @@ export async function readStatus(node: DockerNode, signal: AbortSignal): Promise
     const status =
       record.ejected === undefined
         ? await diskStatus(node, record, graph, signal)
-        : await ejectedStatus(node, record, record.ejected, signal);
+        : await ejectedStatus(node, record, signal);
     if (status !== undefined) disks.push(status);
   }
   return disks;
@@ -70,11 +70,11 @@ function imageConditions(image: OwnImage): Condition[] {
 async function ejectedStatus(
   node: DockerNode,
   record: DiskRecord,
-  { boot, ...device }: NonNullable<DiskRecord["ejected"]>,
   signal: AbortSignal,
 ): Promise<DiskStatus | undefined> {
-  if (boot !== (await readBootID())) return undefined;
-  const { isReleased, heldBy } = await readRelease(node, record, device, [], signal);
+  const device = await earlierDevice(record);
+  if (device === undefined) return undefined;
+  const { isReleased, heldBy } = await readDiskRelease(node, record, device, [], signal);
   if (isReleased) return undefined;
   const { id, line, sequence, source } = record;
   const message = "the disk is ejected, but its device is still held: do not detach it before those are gone";

@@ -1,12 +1,10 @@
-import { readFile, readlink, rmdir, stat } from "node:fs/promises";
-import { basename } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-import { type DeviceNumber, decodeDeviceNumber, formatDeviceNumber } from "../../host/device-number.ts";
+import { readFile, rmdir, stat } from "node:fs/promises";
+import { decodeDeviceNumber } from "../../host/device-number.ts";
+import { type DiskDevice, diskDevice, type Release, readRelease } from "../../host/device-release.ts";
 import { lockDisk } from "../../host/disk-lock.ts";
 import { diskMountPoint } from "../../host/disk-mount-point.ts";
-import { findDeviceHolders } from "../../host/holders.ts";
 import { HostError } from "../../host/host-error.ts";
-import { findLoopDevice, isDeviceInUse, loopBackingFile } from "../../host/loop-device.ts";
+import { findLoopDevice } from "../../host/loop-device.ts";
 import type { MountTable } from "../../host/mount-table.ts";
 import { mountUsers } from "../../host/mount-users.ts";
 import { findPathUsers } from "../../host/path-users.ts";
@@ -20,20 +18,13 @@ import { carrierFileName } from "../ownership.ts";
 import { readBlobLinks, removeOrphanLinks } from "./blob-links.ts";
 import { snapshotsThrough } from "./places.ts";
 
-/** A block device, and the file behind it where it is a loop device: numbers of those are used again. */
-type Device = { readonly path: string; readonly number: DeviceNumber; readonly file: string | undefined };
-
 /** What is left to be asked of a disk whose mounts are gone. */
 export type UnmountedDisk = {
   /** `undefined` when nothing was mounted, and the device is not known. */
-  readonly device: Device | undefined;
+  readonly device: DiskDevice | undefined;
   /** Known to hold it: processes in its folders, other runtimes. */
   readonly holders: readonly User[];
 };
-
-/** The kernel ends mounts a moment after they are out of sight. */
-const releaseMs = 1000;
-const pollMs = 20;
 
 /**
  * Ends the mounts of a disk: that on the carrier of this namespace and, when nothing else leads through it, its own. Busy ones are taken out
@@ -53,7 +44,7 @@ export async function unmountDisk(
   if (carrier !== undefined) await refuseWhileLinked(node, disk, carrier);
   const table = await node.mounts.table();
   const mounted = table.at(mountPoint) ?? (carrierFs === undefined ? undefined : table.at(carrierFs));
-  const device = mounted && (await deviceOf(mounted.device));
+  const device = mounted && (await diskDevice(mounted.device));
   const holders: User[] = [];
   if (carrierFs !== undefined) {
     holders.push(...(await processesBelow(node, table, carrierFs)));
@@ -74,27 +65,16 @@ export async function whoHolds(
   node: ContainerdNode,
   { device, holders }: UnmountedDisk,
   containers: readonly User[],
-): Promise<{ isReleased: boolean; heldBy: readonly User[] }> {
+): Promise<Release> {
   if (device === undefined) return { isReleased: holders.length === 0, heldBy: holders };
-  for (const end = Date.now() + releaseMs; ; await sleep(pollMs)) {
-    if (!(await isHeld(device))) return { isReleased: true, heldBy: [] };
-    const heldBy = [...holders, ...(await findHolders(node, device, containers))];
-    const distinct = new Map(heldBy.map((user) => [`${user.kind} ${user.name}`, user]));
-    if (distinct.size > 0 || Date.now() > end) return { isReleased: false, heldBy: [...distinct.values()] };
-  }
+  return readRelease(device, async () => [...holders, ...(await runningOf(node, containers))]);
 }
 
-async function findHolders(node: ContainerdNode, device: Device, containers: readonly User[]): Promise<User[]> {
-  const found: User[] = [];
-  for (const { pid, name, containerId, isOwn, mountPoints } of await findDeviceHolders(device.number)) {
-    if (containerId !== undefined) found.push({ kind: "container", name: containerId });
-    else found.push({ kind: "process", name: isOwn ? `mounted on ${mountPoints.join(", ")}` : `${pid} (${name})` });
-  }
-  // An overlay holds its lower folders without naming their device.
+/** Those that are mounted: an overlay holds its lower folders without naming their device. */
+async function runningOf(node: ContainerdNode, containers: readonly User[]): Promise<User[]> {
   const { entries } = await node.mounts.table();
   const roots = entries.filter(({ type }) => type === "overlay").map(({ mountPoint }) => mountPoint.split("/"));
-  for (const container of containers) if (roots.some((parts) => parts.includes(container.name))) found.push(container);
-  return found;
+  return containers.filter(({ name }) => roots.some((parts) => parts.includes(name)));
 }
 
 async function refuseWhileLinked(node: ContainerdNode, disk: string, carrier: OwnedSnapshot): Promise<void> {
@@ -154,44 +134,18 @@ async function removeFolder(path: string): Promise<void> {
   }
 }
 
-async function deviceOf(number: DeviceNumber): Promise<Device> {
-  // Its folder in sysfs has the name of the device, with `!` for each slash; a device that is gone has none.
-  const folder = await readlink(`/sys/dev/block/${formatDeviceNumber(number)}`).catch(() => "gone");
-  const path = `/dev/${basename(folder).replaceAll("!", "/")}`;
-  return { path, number, file: await backingFile(path) };
-}
-
 /** Where nothing was mounted: the device that the carrier's own file names, if it is attached. */
-async function deviceOfSource(node: ContainerdNode, carrierFs: string | undefined): Promise<Device | undefined> {
+async function deviceOfSource(node: ContainerdNode, carrierFs: string | undefined): Promise<DiskDevice | undefined> {
   if (carrierFs === undefined) return undefined;
   const text = await readFile(`${node.local(carrierFs)}/${carrierFileName}`, "utf8").catch(() => "{}");
   const { source }: { source?: string } = JSON.parse(text);
   if (source === undefined) return undefined;
   const stats = await stat(source, { bigint: true }).catch(() => undefined);
   if (stats === undefined) return undefined;
-  if (stats.isBlockDevice()) return deviceOf(decodeDeviceNumber(stats.rdev));
+  if (stats.isBlockDevice()) return diskDevice(decodeDeviceNumber(stats.rdev));
   const loop = await findLoopDevice(stats, 0);
   if (loop === undefined) return undefined;
-  const { path, device } = loop;
-  const file = await backingFile(path);
+  const device = await diskDevice(loop.device);
   await loop.close();
-  return { path, number: device, file };
-}
-
-async function isHeld({ path, file }: Device): Promise<boolean> {
-  if (file !== undefined && (await backingFile(path)) !== file) return false;
-  try {
-    return await isDeviceInUse(path);
-  } catch (error) {
-    // Detached since.
-    if (["ENOENT", "ENXIO", "ENODEV"].includes(errorCode(error) ?? "")) return false;
-    throw error;
-  }
-}
-
-/** The file behind a loop device; `undefined` for other devices, and for one that is free. */
-async function backingFile(path: string): Promise<string | undefined> {
-  if (!/^\/dev\/loop\d+$/.test(path)) return undefined;
-  const file = await loopBackingFile(path).catch(() => undefined);
-  return file && `${file.dev}:${file.ino}`;
+  return device;
 }
