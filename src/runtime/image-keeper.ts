@@ -1,3 +1,4 @@
+import type { Credential } from "../oci/credentials/credential.ts";
 import type { Digest, Platform } from "../oci/descriptor.ts";
 import type { ResolvedImage } from "../oci/resolved-image.ts";
 import type { Condition, User } from "./runtime.ts";
@@ -19,7 +20,7 @@ export type NodeImage = {
   readonly isPinned: boolean;
 };
 
-/** What a runtime has of one digest that some record, or something of ours, stands for. */
+/** What a runtime has of one digest that some record stands for. */
 export type NodeContent = {
   readonly digest: Digest;
   /** Whether a container can start without fetching a byte. */
@@ -50,6 +51,8 @@ export type FetchOptions = {
   readonly onProgress?: (progress: FetchProgress) => void;
   /** Asked before each piece of at most a few MiB; resolves when that many bytes may be fetched. Rejects to end the fetch. */
   readonly admit?: (bytes: number) => Promise<void>;
+  /** For runtimes that fetch themselves. */
+  readonly credential?: Credential;
 };
 
 export type FetchProgress = {
@@ -79,7 +82,10 @@ export interface ImageKeeper {
   readonly name: string;
   /** Which image of an index the runtime takes. */
   readonly platform: Platform;
-  /** `runtime`: fetching is left to the runtime's own pull: no resume, no reuse of layers, no bandwidth limit. */
+  /**
+   * `runtime`: fetching is left to the runtime's own pull: no resume, no layers from disks, no bandwidth limit, and counted as if no layer had
+   * been there.
+   */
   readonly fetchedBy: "nodewarm" | "runtime";
   readonly folders: ImageFolders;
 

@@ -57,14 +57,14 @@ export class MemoryImageKeeper implements ImageKeeper {
 
   async observe({ signal }: { readonly signal: AbortSignal }): Promise<ImageObservation> {
     this.#mustWork("observe", signal);
+    // An image is pinned when one of its records is.
+    const pinned = new Set([...this.#images.records.values()].flatMap((each) => (each.isPinned ? [each.digest] : [])));
     const images = [...this.#images.records].map(([name, record]): NodeImage => {
-      const { digest, isPinned } = record;
-      return { name, digest, origin: originOf(record), isPinned };
+      const { digest } = record;
+      return { name, digest, origin: originOf(record), isPinned: pinned.has(digest) };
     });
-    const ours = [...this.#images.targets].filter(([, { disk, isFetched }]) => disk !== undefined || isFetched);
-    const digests = new Set([...images.map(({ digest }) => digest), ...ours.map(([digest]) => digest)]);
     const contents = new Map<Digest, NodeContent>();
-    for (const digest of digests) {
+    for (const { digest } of images) {
       const missing = this.#images.missing(digest);
       contents.set(digest, { digest, isWarm: missing === "", missing, users: this.#images.usersOf(digest) });
     }
@@ -99,7 +99,7 @@ export class MemoryImageKeeper implements ImageKeeper {
     if (!isThere) this.#images.addOwn(memory, true);
     const record = this.#images.records.get(name);
     const isNamed = record?.digest === digest;
-    if (!isNamed || !record.isPinned) this.#name(name, digest);
+    this.#name(name, digest);
     return {
       result: isThere && isNamed ? "present" : "fetched",
       fetchedBytes: fetched,
@@ -135,7 +135,8 @@ export class MemoryImageKeeper implements ImageKeeper {
   /** A name that others set to this digest stays theirs, and is pinned. */
   #name(name: string, digest: Digest): void {
     const before = this.#images.records.get(name);
-    if (before?.digest === digest && before.isPinned) return;
+    const records = [...this.#images.records.values()];
+    if (before?.digest === digest && records.some((each) => each.digest === digest && each.isPinned)) return;
     const disk = this.#images.targets.get(digest)?.disk;
     const record: MemoryRecord =
       before?.digest === digest

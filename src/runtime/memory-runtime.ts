@@ -43,6 +43,7 @@ export class MemoryRuntime implements Runtime {
       const started = performance.now();
       this.#images.handOver([...this.#olderOf(index), ...this.#images.disksWithout(this.#disks)], [index]);
       this.#disks.set(index.id, { index, path: source.path });
+      this.#images.setAway(index.id, false);
       const wanted = index.images.filter(
         ({ names }) => options.images === undefined || names.some((name) => options.images?.includes(name)),
       );

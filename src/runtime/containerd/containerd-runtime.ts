@@ -7,7 +7,7 @@ import type {
   OpenDisk,
   Runtime,
 } from "../runtime.ts";
-import { type ContainerdNode, openContainerdNode } from "./containerd-node.ts";
+import { type ContainerdNode, containerdName, openContainerdNode } from "./containerd-node.ts";
 
 /** One namespace of a containerd. What a command does not need is not loaded. */
 export class ContainerdRuntime implements Runtime {
@@ -16,7 +16,7 @@ export class ContainerdRuntime implements Runtime {
 
   /** Takes over `node`: `close` closes it. */
   constructor(node: ContainerdNode) {
-    this.name = `containerd ${node.version} (${node.client.address}, ${node.namespace})`;
+    this.name = containerdName(node);
     this.#node = node;
   }
 

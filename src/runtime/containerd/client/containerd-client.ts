@@ -3,7 +3,7 @@ import { type ContainerService, containerService } from "./containers.ts";
 import { type ContentManager, type ContentReader, contentManager, contentReader } from "./content.ts";
 import { type ContentWriter, contentWriter, type IngestService, ingestService } from "./content-writer.ts";
 import { type DiffService, diffService } from "./diffs.ts";
-import { type EventService, eventService } from "./events.ts";
+import { type EventPublisher, type EventService, eventPublisher, eventService } from "./events.ts";
 import { GrpcConnection } from "./grpc-connection.ts";
 import { type ImageService, imageService } from "./images.ts";
 import { type IntrospectionService, introspectionService } from "./introspection.ts";
@@ -40,6 +40,7 @@ export type NamespaceClient = {
   readonly diffs: DiffService;
   readonly images: ImageService;
   readonly containers: ContainerService;
+  readonly events: EventPublisher;
   snapshots(snapshotter: string): SnapshotReader;
   snapshotWriter(snapshotter: string): SnapshotWriter;
   /** The same namespace; what is made through it (snapshots, content) is held by the lease until that is deleted. */
@@ -74,6 +75,7 @@ function namespaceClient(channel: Channel): NamespaceClient {
     diffs: diffService(channel),
     images: imageService(channel),
     containers: containerService(channel),
+    events: eventPublisher(channel),
     snapshots: (snapshotter) => snapshotReader(channel, snapshotter),
     snapshotWriter: (snapshotter) => snapshotWriter(channel, snapshotter),
     withLease: (leaseID) => namespaceClient(channel.with({ "containerd-lease": leaseID })),

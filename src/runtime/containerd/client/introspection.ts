@@ -1,3 +1,5 @@
+import type { Platform } from "../../../oci/descriptor.ts";
+import { normalizePlatform } from "../../../oci/platform.ts";
 import type { Channel } from "./channel.ts";
 import type { CallOptions } from "./grpc-call.ts";
 import { type Decoded, labels, nested, nestedList, string, strings, uint64 } from "./message.ts";
@@ -35,6 +37,8 @@ export type Plugin = {
   /** For instance `root`, its folder. */
   readonly exports: Readonly<Record<string, string>>;
   readonly capabilities: readonly string[];
+  /** What it is for, where it says that. */
+  readonly platforms: readonly Platform[];
   /** Why it does not run; `undefined` when it does. */
   readonly failure: string | undefined;
 };
@@ -66,6 +70,7 @@ export function introspectionService(channel: Channel): IntrospectionService {
   };
 }
 
-function pluginOf({ type, id, exports, capabilities, initErr }: Decoded<typeof pluginMessage>): Plugin {
-  return { type, id, exports, capabilities, failure: initErr === undefined ? undefined : initErr.message || "failed" };
+function pluginOf({ type, id, exports, capabilities, platforms, initErr }: Decoded<typeof pluginMessage>): Plugin {
+  const failure = initErr === undefined ? undefined : initErr.message || "failed";
+  return { type, id, exports, capabilities, platforms: platforms.map(normalizePlatform), failure };
 }

@@ -1,7 +1,8 @@
+import type { Credential } from "../../../../oci/credentials/credential.ts";
 import type { Channel } from "../channel.ts";
 import type { CallOptions } from "../grpc-call.ts";
-import { type Decoded, nested, nestedList, string } from "../message.ts";
-import { imageMessage, imageSpec, sandboxConfig } from "./cri-messages.ts";
+import { type Decoded, type Encodable, nested, nestedList, string } from "../message.ts";
+import { authConfig, imageMessage, imageSpec, sandboxConfig } from "./cri-messages.ts";
 
 const service = "runtime.v1.ImageService";
 
@@ -13,7 +14,7 @@ const status = {
 const list = { name: `${service}/ListImages`, request: {}, response: { images: nestedList(1, imageMessage) } };
 const pull = {
   name: `${service}/PullImage`,
-  request: { image: nested(1, imageSpec), sandboxConfig: nested(3, sandboxConfig) },
+  request: { image: nested(1, imageSpec), auth: nested(2, authConfig), sandboxConfig: nested(3, sandboxConfig) },
   response: { imageRef: string(1) },
 };
 const remove = { name: `${service}/RemoveImage`, request: { image: nested(1, imageSpec) }, response: {} };
@@ -39,13 +40,15 @@ export type CriImage = {
   readonly isPinned: boolean;
 };
 
+export type PullOptions = CallOptions & { readonly credential?: Credential | undefined };
+
 /** `runtime.v1.ImageService`. */
 export type CriImageService = {
   /** `undefined` when there is no such image; `image` is a reference or an id. */
   status(image: string, options?: CallOptions): Promise<CriImage | undefined>;
   list(options?: CallOptions): Promise<CriImage[]>;
   /** As kubelet does it; the reference of what was pulled. May take long: default limit 15 minutes. */
-  pull(image: string, options?: CallOptions): Promise<string>;
+  pull(image: string, options?: PullOptions): Promise<string>;
   /** All its names; an image that is not there is no error. */
   remove(image: string, options?: CallOptions): Promise<void>;
   /** Where images are kept: the root folder of the snapshotter, that of the default one first. */
@@ -61,8 +64,9 @@ export function criImageService(channel: Channel): CriImageService {
     async list(options) {
       return (await channel.call(list, {}, options)).images.map(imageOf);
     },
-    async pull(image, options) {
-      return (await channel.call(pull, { image: { image } }, { timeoutMs: 15 * 60_000, ...options })).imageRef;
+    async pull(image, { credential, ...options } = {}) {
+      const request = { image: { image }, ...(credential && { auth: authOf(credential) }) };
+      return (await channel.call(pull, request, { timeoutMs: 15 * 60_000, ...options })).imageRef;
     },
     async remove(image, options) {
       await channel.call(remove, { image: { image } }, options);
@@ -72,6 +76,17 @@ export function criImageService(channel: Channel): CriImageService {
       return imageFilesystems.map(({ fsId }) => fsId?.mountpoint ?? "");
     },
   };
+}
+
+function authOf(credential: Credential): Encodable<typeof authConfig> {
+  switch (credential.kind) {
+    case "password":
+      return { username: credential.username, password: credential.password };
+    case "identity-token":
+      return { identityToken: credential.token };
+    case "registry-token":
+      return { registryToken: credential.token };
+  }
 }
 
 function imageOf({ id, repoTags, repoDigests, size, pinned }: Decoded<typeof imageMessage>): CriImage {

@@ -12,6 +12,13 @@ export const imageSpec = {
   runtimeHandler: string(19),
 };
 
+export const authConfig = {
+  username: string(1),
+  password: string(2),
+  identityToken: string(5),
+  registryToken: string(6),
+};
+
 export const imageMessage = {
   id: string(1),
   repoTags: strings(2),

@@ -1,0 +1,72 @@
+import type { Digest } from "../../../oci/descriptor.ts";
+import type { ImageObservation, NodeContent, NodeImage } from "../../image-keeper.ts";
+import type { User } from "../../runtime.ts";
+import type { Container } from "../client/containers.ts";
+import { type ContainerdNode, criNamespace } from "../containerd-node.ts";
+import { sideBySide } from "../inject/side-by-side.ts";
+import { isIDRecord, isPinned, recordOrigin } from "../ownership.ts";
+import type { DocumentCache } from "./document-cache.ts";
+import { type AllSnapshots, lookAtAll } from "./look.ts";
+import { Warmth } from "./warmth.ts";
+
+/**
+ * One list each of records, snapshots, blobs and containers, and a look at each link. Throws `RuntimeError`, what `node:fs` gives, or the
+ * reason of the signal.
+ */
+export async function observeImages(
+  node: ContainerdNode,
+  documents: DocumentCache,
+  signal: AbortSignal,
+): Promise<ImageObservation> {
+  // The records first: what they name is made before them.
+  const records = await node.in.images.list([], { signal });
+  const [lookup, containers] = await Promise.all([lookAtAll(node, signal), node.in.containers.list([], { signal })]);
+  const warmth = new Warmth(node, documents, lookup, signal);
+
+  // An image is pinned when one of its records is; elsewhere than in CRI nothing is collected.
+  const pinned = new Set(records.flatMap(({ target, labels }) => (isPinned(labels) ? [target.digest] : [])));
+  const images: NodeImage[] = [];
+  for (const record of records) {
+    if (isIDRecord(record.name)) continue;
+    const { digest } = record.target;
+    const origin = recordOrigin(record);
+    images.push({ name: record.name, digest, origin, isPinned: node.namespace !== criNamespace || pinned.has(digest) });
+  }
+
+  const digests = [...new Set(records.map(({ target }) => target.digest))];
+  const tops = new Map<Digest, Digest | undefined>();
+  const problems = new Map<Digest, string>();
+  await sideBySide(digests, async (digest) => {
+    signal.throwIfAborted();
+    const { missing, top } = await warmth.of(digest);
+    tops.set(digest, top);
+    problems.set(digest, missing);
+  });
+  const users = usersByTop(containers, node.snapshotter, lookup.all, new Set(tops.values()));
+  const contents = new Map<Digest, NodeContent>();
+  for (const digest of digests) {
+    const missing = problems.get(digest) ?? "";
+    contents.set(digest, { digest, isWarm: missing === "", missing, users: users.get(tops.get(digest)) ?? [] });
+  }
+  return { images, contents };
+}
+
+/** Containers by the snapshots of `tops` that they stand on, however far below. */
+function usersByTop(
+  containers: readonly Container[],
+  snapshotter: string,
+  snapshots: AllSnapshots,
+  tops: ReadonlySet<string | undefined>,
+): ReadonlyMap<string | undefined, readonly User[]> {
+  const users = new Map<string | undefined, User[]>();
+  for (const container of containers) {
+    if (container.snapshotter !== snapshotter) continue;
+    for (let name = container.snapshotKey; name !== ""; name = snapshots.get(name)?.parent ?? "") {
+      if (!tops.has(name)) continue;
+      const of = users.get(name) ?? [];
+      of.push({ kind: "container", name: container.id });
+      users.set(name, of);
+    }
+  }
+  return users;
+}
