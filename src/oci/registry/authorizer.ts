@@ -3,7 +3,7 @@ import { OciError } from "../oci-error.ts";
 import { type Authorization, basic, bearer } from "./authorization.ts";
 import { type Challenge, parseChallenges } from "./challenge.ts";
 import { type Endpoint, endpointHost } from "./endpoint.ts";
-import { fetchToken } from "./token.ts";
+import { fetchToken, secretsOf } from "./token.ts";
 import type { HttpAnswer, Transport } from "./transport.ts";
 
 /** A token this close to its end is not used any more. */
@@ -112,7 +112,9 @@ export class Authorizer {
       try {
         const scope = `repository:${repository}:pull`;
         const token = await fetchToken(this.#transport, { endpoint, challenge, credential, scope, signal });
-        return { ...kept, ...bearer(token.value), expiresAtMs: token.expiresAtMs };
+        // A server may show the password that it got for the token, too.
+        const secrets = [token.value, ...secretsOf(credential)];
+        return { ...kept, ...bearer(token.value), secrets, expiresAtMs: token.expiresAtMs };
       } catch (error) {
         const isRefusal = error instanceof OciError && (error.code === "unauthorized" || error.code === "denied");
         if (!isRefusal || !credential) throw error;

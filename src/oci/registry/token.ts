@@ -120,7 +120,8 @@ function badAnswer(realm: URL, why: string): OciError {
   return new OciError("registry-protocol", `The answer of the token server ${shownUrl(realm)} ${why}`);
 }
 
-function secretsOf(credential: Credential | undefined): string[] {
+/** What of a credential must never be shown, in all forms in which it is sent. */
+export function secretsOf(credential: Credential | undefined): string[] {
   if (!credential) return [];
   return credential.kind === "password" ? [...basic(credential).secrets] : [credential.token];
 }
