@@ -50,7 +50,7 @@ export class MemoryRuntime implements Runtime {
       const done: InjectedImage[] = [];
       for (const image of wanted) {
         options.signal.throwIfAborted();
-        const injected = this.#injectImage(index, image, options.force);
+        const injected = this.#injectImage(index, image, options);
         done.push(injected);
         options.onEvent?.({ type: "image-usable", image: injected });
       }
@@ -155,10 +155,11 @@ export class MemoryRuntime implements Runtime {
     return { disks: ejected };
   }
 
-  #injectImage(index: DiskIndex, image: IndexImage, force: boolean): InjectedImage {
+  #injectImage(index: DiskIndex, image: IndexImage, { force, keepTags }: InjectOptions): InjectedImage {
     const conditions: Condition[] = [];
     let isNew = this.#images.addTop(index.id, image);
     for (const name of image.names) {
+      if (keepTags?.includes(name)) continue;
       const kept = force ? undefined : this.#whyKept(index, image, name);
       if (kept !== undefined) conditions.push({ type: "TagKept", message: kept });
       else if (this.#images.record(index.id, name, image.target.digest)) isNew = true;

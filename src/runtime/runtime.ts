@@ -15,6 +15,8 @@ export type InjectOptions = {
   readonly handlers: "all" | "default-only";
   /** Also moves tags that the node has with other digests and that Nodewarm did not set. */
   readonly force: boolean;
+  /** Normalised references that stay as they are on the node, whether they are there or not; none when left out. */
+  readonly keepTags?: readonly string[];
   /** False: returns when all images are usable, and leaves the chains below them to a later call. */
   readonly chains: boolean;
   readonly signal: AbortSignal;

@@ -60,7 +60,7 @@ export async function injectDisk(
     ({ names }) => wantedNames === undefined || names.some((name) => wantedNames.includes(name)),
   );
   const plans: ImagePlan[] = [];
-  for (const image of wanted) plans.push(await planImage(node, disk, image, before, options.force));
+  for (const image of wanted) plans.push(await planImage(node, disk, image, before, options));
   const job: Job = { node, open, options, before, atStep, calls: 0 };
   await relinkToNewer(node, open, before, signal);
   const done = await injectAll(job, plans);

@@ -7,7 +7,7 @@ import { type Digest, digestHex } from "../../oci/descriptor.ts";
 import { ociLimits } from "../../oci/limits.ts";
 import { formatPlatform, platformRank } from "../../oci/platform.ts";
 import { parseReference } from "../../oci/reference.ts";
-import type { Condition } from "../runtime.ts";
+import type { Condition, InjectOptions } from "../runtime.ts";
 import type { DiskRecord } from "./disk-records.ts";
 import type { DockerNode } from "./docker-node.ts";
 import type { EngineImage } from "./engine-client.ts";
@@ -45,7 +45,7 @@ export async function planImage(
   disk: DiskReader,
   image: IndexImage,
   before: Before,
-  force: boolean,
+  { force, keepTags }: Pick<InjectOptions, "force" | "keepTags">,
 ): Promise<ImagePlan> {
   const reason = whySkipped(node, image);
   if (reason !== undefined) return { image, conditions: [reason], work: undefined, isPresent: false };
@@ -55,6 +55,7 @@ export async function planImage(
   const missingNames: string[] = [];
   let isPulled = false;
   for (const name of taggedNames(image)) {
+    if (keepTags?.includes(name)) continue;
     const current = before.byTag.get(name);
     const kept =
       current === undefined || current.id === synthetic.id || force

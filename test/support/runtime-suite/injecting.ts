@@ -119,6 +119,19 @@ export function testInjecting(world: World): void {
     assert.equal(await others.tag(appName), images.older.app.manifest.digest);
   });
 
+  test("names that are to stay are neither made nor moved", async () => {
+    await using scope = new AsyncDisposableStack();
+    const { runtime, others } = await world.makeSetting(scope);
+    const { older, newer, images } = world.disks();
+    await inject(runtime, older, { keepTags: [appName], force: true });
+    assert.equal(await others.tag(appName), undefined);
+    assert.equal(await others.tag(toolName), images.older.tool.manifest.digest);
+    await inject(runtime, older);
+    await inject(runtime, newer, { keepTags: [appName], force: true });
+    assert.equal(await others.tag(appName), images.older.app.manifest.digest);
+    assert.equal(await others.tag(toolName), images.newer.tool.manifest.digest);
+  });
+
   test("the newer disk of a line takes over names and what both have, and the older one takes nothing back", async () => {
     await using scope = new AsyncDisposableStack();
     const { runtime, others } = await world.makeSetting(scope);

@@ -24,6 +24,8 @@ export type PlanOptions = {
   readonly namespace: string;
   /** Also moves tags that others have set. */
   readonly force: boolean;
+  /** Names that are left as they are. */
+  readonly keepTags?: readonly string[] | undefined;
 };
 
 /** Decides from what the namespace has; changes nothing. */
@@ -31,6 +33,7 @@ export function planImage(disk: DiskIndex, image: IndexImage, state: OwnedState,
   const conditions: Condition[] = [];
   const records: RecordChange[] = [];
   for (const name of recordNames(image, options.namespace)) {
+    if (options.keepTags?.includes(name)) continue;
     const record = state.images.get(name);
     if (record === undefined) records.push({ name, action: "create" });
     else if (record.target.digest !== image.target.digest) {
