@@ -1,0 +1,53 @@
+import type { Digest } from "../../oci/descriptor.ts";
+import { usedPercent } from "../space/space-gauge.ts";
+import { keyOf } from "./action.ts";
+import type { Plan } from "./plan.ts";
+import { digestName, type View } from "./world.ts";
+
+/** The runtime collects what was released by and by: so long it is given before more is released. */
+const settleMs = 15_000;
+
+/**
+ * Gives up one fetched image when a file system is too full: unused, of no gate, of the lowest priority. Those of disks take no space and
+ * stay.
+ */
+export function decideEvictions(view: View, plan: Plan): void {
+  const { space, policy, nowMs, memory, running } = view;
+  if (!space.some((use) => usedPercent(use) > policy.evictAbove)) return;
+  const nextMs = memory.lastEvictedMs + settleMs;
+  plan.wakeAt(Math.max(nextMs, nowMs + settleMs));
+  if (nextMs > nowMs) return;
+  const digest = evictable(view);
+  if (digest === undefined) return;
+  for (const { name } of namesOf(view, digest)) {
+    const action = { type: "release", name, digest, how: "remove", why: "space" } as const;
+    if (!running.has(keyOf(action))) plan.add(action);
+  }
+}
+
+function evictable(view: View): Digest | undefined {
+  const { desired, observation } = view;
+  const guarded = new Set(
+    desired.flatMap(({ gate, disks, wanted }) => (wanted && (gate || disks.length > 0) ? [wanted.digest] : [])),
+  );
+  // The least urgent are last.
+  for (const image of [...desired].reverse()) {
+    const digest = image.wanted?.digest;
+    if (digest === undefined || guarded.has(digest) || image.sets.length === 0) continue;
+    const content = observation.contents.get(digest);
+    if (content === undefined || content.users.length > 0) continue;
+    if (namesOf(view, digest).some(({ origin }) => origin.from === "fetch")) return digest;
+  }
+  return undefined;
+}
+
+function namesOf({ observation, desired }: View, digest: Digest) {
+  const wanted = new Set(
+    desired
+      .filter((image) => image.wanted?.digest === digest)
+      .flatMap((image) => [image.name, digestName(image, digest)]),
+  );
+  return observation.images.filter(
+    (image) => image.digest === digest && (image.origin.from === "fetch" || wanted.has(image.name)),
+  );
+}

@@ -1,0 +1,160 @@
+import type { Digest } from "../../oci/descriptor.ts";
+import type { Condition } from "../../runtime/runtime.ts";
+import type { DesiredImage } from "../desired/desired-images.ts";
+import { usedPercent } from "../space/space-gauge.ts";
+import { awayReason } from "./away-disks.ts";
+import { isWarm, type View, viewOf, type World } from "./world.ts";
+
+/** What an agent remembers from look to look while it runs. Losing it costs time, never correctness. */
+export type Memory = {
+  readonly startedAtMs: number;
+  /** By key of an action that failed. */
+  readonly failures: ReadonlyMap<string, Failure>;
+  /** By name: how often an action that was to make an image warm succeeded, and it was not warm then. */
+  readonly vain: ReadonlyMap<string, { readonly count: number; readonly atMs: number }>;
+  /** By name: when the registry last told the digest, and the share of the interval until it is asked again. */
+  readonly resolved: ReadonlyMap<string, { readonly atMs: number; readonly share: number }>;
+  /** By name: the digest that somebody else gave a listed tag, and since when. */
+  readonly strangers: ReadonlyMap<string, { readonly digest: Digest; readonly sinceMs: number }>;
+  readonly images: ReadonlyMap<string, ImageMemory>;
+  /** By digest: since when nothing has used it. */
+  readonly idleSince: ReadonlyMap<Digest, number>;
+  /** By id of an injected disk: since when it has not been where it was, or not been readable. */
+  readonly awaySince: ReadonlyMap<string, number>;
+  /** Digests that were given up for space. */
+  readonly evicted: ReadonlySet<Digest>;
+  readonly lastEvictedMs: number;
+  /** Since when both file systems have been under high water. */
+  readonly roomSinceMs: number | undefined;
+  /** `name@digest` that were set: not every version shows a pin. */
+  readonly pinned: ReadonlySet<string>;
+  /** `name@digest` of others' records that we let go of. */
+  readonly letGo: ReadonlySet<string>;
+  /** `disk digest` that an injection passed over. */
+  readonly skipped: ReadonlySet<string>;
+  /** By name: what the last injection or fetch had to say. */
+  readonly notes: ReadonlyMap<string, readonly Condition[]>;
+};
+
+export type Failure = {
+  readonly count: number;
+  readonly untilMs: number;
+  readonly message: string;
+  readonly code: string;
+};
+
+export type ImageMemory = {
+  readonly digest: Digest | undefined;
+  readonly isWarm: boolean;
+  /** When others took it away: at most the last 20, within the last hour. */
+  readonly lostAtMs: readonly number[];
+  readonly disappearances: number;
+};
+
+const rememberedLosses = 20;
+const lossWindowMs = 3_600_000;
+/** Given-up images come back when there has been room for so long. */
+const roomMs = 600_000;
+
+export function emptyMemory(startedAtMs: number): Memory {
+  return {
+    startedAtMs,
+    failures: new Map(),
+    vain: new Map(),
+    resolved: new Map(),
+    strangers: new Map(),
+    images: new Map(),
+    idleSince: new Map(),
+    awaySince: new Map(),
+    evicted: new Set(),
+    lastEvictedMs: Number.NEGATIVE_INFINITY,
+    roomSinceMs: undefined,
+    pinned: new Set(),
+    letGo: new Set(),
+    skipped: new Set(),
+    notes: new Map(),
+  };
+}
+
+/** The memory after a look at the world: since when things are as they are. What is no longer there is forgotten. */
+export function notice(world: World): Memory {
+  const view = viewOf(world);
+  const { memory, nowMs, policy, space } = world;
+  const hasRoom = space.every((use) => usedPercent(use) < policy.highWater);
+  const roomSinceMs = hasRoom ? (memory.roomSinceMs ?? nowMs) : undefined;
+  const isRoomy = roomSinceMs !== undefined && nowMs - roomSinceMs >= roomMs;
+  const images = noticeImages(view);
+  const warm = new Set([...images].flatMap(([name, image]) => (image.isWarm ? [name] : [])));
+  return {
+    ...memory,
+    images,
+    vain: filtered(memory.vain, (name) => images.has(name) && !warm.has(name)),
+    notes: filtered(memory.notes, (name) => images.has(name)),
+    resolved: filtered(memory.resolved, (name) => images.has(name)),
+    failures: filtered(memory.failures, (_, { untilMs }) => nowMs - untilMs < lossWindowMs),
+    strangers: noticeStrangers(view),
+    idleSince: noticeIdle(view),
+    awaySince: noticeAway(view),
+    roomSinceMs,
+    evicted: isRoomy ? new Set() : memory.evicted,
+  };
+}
+
+function noticeImages(view: View): Map<string, ImageMemory> {
+  const { nowMs, desired, memory } = view;
+  return new Map(
+    desired.map((image) => {
+      const before = memory.images.get(image.name);
+      const digest = image.wanted?.digest;
+      const isWarmNow = isWarm(view, image);
+      const isLost = before?.isWarm === true && !isWarmNow && before.digest === digest && isTakenAway(view, image);
+      const recent = (before?.lostAtMs ?? []).filter((lostMs) => nowMs - lostMs < lossWindowMs);
+      const lostAtMs = isLost ? [...recent, nowMs].slice(-rememberedLosses) : recent;
+      const disappearances = (before?.disappearances ?? 0) + Number(isLost);
+      return [image.name, { digest, isWarm: isWarmNow, lostAtMs, disappearances }];
+    }),
+  );
+}
+
+/** Not by ourselves for space, and not with its disk. */
+function isTakenAway({ memory, injected, found }: View, { wanted }: DesiredImage): boolean {
+  if (wanted === undefined || memory.evicted.has(wanted.digest)) return false;
+  const holders = injected.filter(({ images }) => images.some(({ digest }) => digest === wanted.digest));
+  return holders.every((status) => awayReason(status, found) === undefined);
+}
+
+function noticeStrangers({ nowMs, desired, records, memory }: View): Memory["strangers"] {
+  const strangers = new Map<string, { digest: Digest; sinceMs: number }>();
+  for (const { name, sets, wanted } of desired) {
+    const record = records.get(name);
+    if (sets.length === 0 || wanted?.from !== "registry" || record?.origin.from !== "elsewhere") continue;
+    if (record.digest === wanted.digest) continue;
+    const before = memory.strangers.get(name);
+    const isSame = before?.digest === record.digest;
+    strangers.set(name, isSame ? before : { digest: record.digest, sinceMs: nowMs });
+  }
+  return strangers;
+}
+
+function noticeIdle({ nowMs, observation, memory }: View): Memory["idleSince"] {
+  const idle = new Map<Digest, number>();
+  for (const [digest, { users }] of observation.contents)
+    if (users.length === 0) idle.set(digest, memory.idleSince.get(digest) ?? nowMs);
+  return idle;
+}
+
+function noticeAway({ nowMs, injected, found, usableById, memory }: View): Memory["awaySince"] {
+  const away = new Map<string, number>();
+  for (const status of injected) {
+    if (usableById.has(status.id) || awayReason(status, found) === undefined) continue;
+    away.set(status.id, memory.awaySince.get(status.id) ?? nowMs);
+  }
+  return away;
+}
+
+function filtered<Key, Value>(
+  map: ReadonlyMap<Key, Value>,
+  keeps: (key: Key, value: Value) => boolean,
+): Map<Key, Value> {
+  return new Map([...map].filter(([key, value]) => keeps(key, value)));
+}

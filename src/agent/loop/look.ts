@@ -1,0 +1,74 @@
+import type { ImageObservation } from "../../runtime/image-keeper.ts";
+import type { DiskStatus, User } from "../../runtime/runtime.ts";
+import type { FoundDisk } from "../disks/disk-finder.ts";
+import type { SpaceUse } from "../space/space-gauge.ts";
+import type { AgentParts } from "./parts.ts";
+
+/** What there is on the node, as it was seen at one time. */
+export type Sight = {
+  readonly observation: ImageObservation;
+  readonly found: readonly FoundDisk[];
+  readonly injected: readonly DiskStatus[];
+  readonly space: readonly SpaceUse[];
+  readonly pressure: string;
+  readonly holders: ReadonlyMap<string, readonly User[]>;
+};
+
+/** Who holds a device is read from every process: not more often than this. */
+const holdersMs = 10_000;
+
+/** Looks at the node. What is dear to look at, the disks with all their links, is looked at only when something may have changed it. */
+export class Looker {
+  readonly #parts: AgentParts;
+  readonly #holders = new Map<string, { readonly atMs: number; readonly users: readonly User[] }>();
+  #injected: readonly DiskStatus[] | undefined;
+
+  constructor(parts: AgentParts) {
+    this.#parts = parts;
+  }
+
+  /** The next look goes over all disks. */
+  distrust(): void {
+    this.#injected = undefined;
+  }
+
+  /** Throws what the runtime throws when it cannot be asked. */
+  async look(signal: AbortSignal): Promise<Sight> {
+    const { keeper, disks, space, pressure } = this.#parts;
+    const folders = [keeper.folders.blobs, keeper.folders.snapshots];
+    const [observation, found, injected, uses, trouble] = await Promise.all([
+      keeper.observe({ signal }),
+      disks.find({ signal }),
+      this.#status(signal),
+      space.measure(folders),
+      pressure.measure(),
+    ]);
+    const holders = await this.#lookForHolders(found, injected);
+    return { observation, found, injected, space: uses, pressure: trouble, holders };
+  }
+
+  async #status(signal: AbortSignal): Promise<readonly DiskStatus[]> {
+    if (this.#injected !== undefined) return this.#injected;
+    const injected = await this.#parts.runtime.status({ signal });
+    this.#injected = injected;
+    return injected;
+  }
+
+  /** Of disks that could be detached. */
+  async #lookForHolders(found: readonly FoundDisk[], injected: readonly DiskStatus[]): Promise<Sight["holders"]> {
+    const nowMs = this.#parts.clock.nowMs();
+    const ids = new Set(injected.map(({ id }) => id));
+    const detachable = found.filter(({ state, identity }) => state === "trusted" && identity && !ids.has(identity.id));
+    const paths = new Set(detachable.map(({ path }) => path));
+    for (const path of this.#holders.keys()) if (!paths.has(path)) this.#holders.delete(path);
+    for (const path of paths) {
+      const last = this.#holders.get(path);
+      if (last !== undefined && nowMs - last.atMs < holdersMs) continue;
+      // What cannot be asked is not said to be free.
+      const users = await this.#parts.holders.find(path).catch(() => undefined);
+      if (users === undefined) this.#holders.delete(path);
+      else this.#holders.set(path, { atMs: nowMs, users });
+    }
+    return new Map([...this.#holders].map(([path, { users }]) => [path, users]));
+  }
+}

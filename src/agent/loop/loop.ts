@@ -1,0 +1,308 @@
+import { causeText } from "../../oci/oci-error.ts";
+import type { FetchProgress, ImageChange } from "../../runtime/image-keeper.ts";
+import type { Condition } from "../../runtime/runtime.ts";
+import type { Configuration, ConfigurationEvent } from "../config/configuration.ts";
+import type { Action } from "../decide/action.ts";
+import { failureDelayMs } from "../decide/back-off.ts";
+import { type Decision, decide } from "../decide/decide.ts";
+import { emptyMemory, type Memory, notice } from "../decide/memory.ts";
+import type { World } from "../decide/world.ts";
+import { ChangeSignal } from "../disks/change-signal.ts";
+import type { AgentStatus, ImagePhase } from "../status.ts";
+import { perform } from "./acting.ts";
+import { Admission } from "./admission.ts";
+import { Alarm } from "./alarm.ts";
+import { pause } from "./clock.ts";
+import { GateKeeper } from "./gate-keeper.ts";
+import { Looker } from "./look.ts";
+import { makeWorld } from "./make-world.ts";
+import { afterFailure, afterStart, afterSuccess, forgetFailures } from "./memories.ts";
+import type { AgentParts } from "./parts.ts";
+import { reportStatus } from "./report.ts";
+import { Runner } from "./runner.ts";
+import { Unsettled } from "./unsettled.ts";
+
+/** After the last event of an image, until it is looked at: who deletes removes several records. */
+const settleMs = 100;
+const comparisonMs = 300_000;
+/** Between two passes, so that many small ends are one. */
+const passGapMs = 20;
+/** Tries of each thing before `once` gives it up. */
+const triesOnce = 3;
+
+/** Looks, decides, acts, and again whenever anything happens or time is up. */
+export class Loop {
+  /** Told after each pass. */
+  readonly changed = new ChangeSignal();
+  readonly #parts: AgentParts;
+  readonly #alarm: Alarm;
+  readonly #looker: Looker;
+  readonly #admission: Admission;
+  readonly #runner: Runner;
+  readonly #unsettled = new Unsettled();
+  readonly #progress = new Map<string, FetchProgress>();
+  readonly #phases = new Map<string, { readonly phase: ImagePhase; readonly sinceMs: number }>();
+  #memory: Memory;
+  #configuration: Configuration | undefined;
+  #problem: Condition | undefined;
+  #runtimeTrouble: Condition | undefined;
+  #isSubscribed = false;
+  #lookFailures = 0;
+  #compareAtMs = Number.NEGATIVE_INFINITY;
+  readonly #gate: GateKeeper;
+  #seen: { readonly world: World; readonly decision: Decision } | undefined;
+
+  constructor(parts: AgentParts) {
+    const { clock, space, pressure, keeper } = parts;
+    this.#parts = parts;
+    this.#alarm = new Alarm(clock);
+    this.#looker = new Looker(parts);
+    this.#memory = emptyMemory(clock.nowMs());
+    this.#gate = new GateKeeper(clock.nowMs());
+    const { blobs, snapshots } = keeper.folders;
+    this.#admission = new Admission({ clock, space, pressure, folders: [blobs, snapshots] });
+    this.#runner = new Runner({
+      run: (action, signal) => this.#act(action, signal),
+      onEnd: () => this.#alarm.ringAt(clock.nowMs() + passGapMs),
+    });
+  }
+
+  /** As it was last seen; `undefined` before that. */
+  get world(): World | undefined {
+    return this.#seen?.world;
+  }
+
+  get status(): AgentStatus {
+    const { runtime, state, clock } = this.#parts;
+    const troubles = [this.#problem, this.#runtimeTrouble].filter((each) => each !== undefined);
+    const conditions = [...troubles, ...state.conditions];
+    const shared = { runtime: runtime.name, gate: this.#gate.status, conditions };
+    if (this.#seen === undefined) return { ...shared, images: [], disks: [], sets: [] };
+    const facts = { progress: this.#progress, phases: this.#phases, nowMs: clock.nowMs() };
+    return reportStatus({ ...shared, ...this.#seen, ...facts });
+  }
+
+  async run(signal: AbortSignal, once: boolean): Promise<AgentStatus> {
+    const stop = new AbortController();
+    const ending = AbortSignal.any([signal, stop.signal]);
+    const { configuration, keeper, disks } = this.#parts;
+    // Subscribed first, then looked: what happens between is told.
+    const watches = [
+      this.#follow(
+        () => configuration.changes({ signal: ending }),
+        (event) => this.#onConfiguration(event),
+        ending,
+      ),
+      this.#follow(
+        () => keeper.changes({ signal: ending }),
+        (change) => this.#onImageChange(change),
+        ending,
+      ),
+      this.#follow(
+        () => disks.changes({ signal: ending }),
+        () => this.#onDiskChange(),
+        ending,
+      ),
+    ];
+    try {
+      while (!signal.aborted) {
+        await this.#alarm.wait(signal);
+        if (signal.aborted) break;
+        await this.#pass(ending);
+        if (once && this.#isSettled()) break;
+      }
+      return this.status;
+    } finally {
+      stop.abort(new Error("the agent ends"));
+      await this.#runner.stop(stop.signal.reason);
+      await Promise.all(watches);
+    }
+  }
+
+  /** Does what a person wishes with a disk, while nothing else is done with it. */
+  async byHand<Result>(disk: string, work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await this.#runner.take(`disk ${disk}`, work);
+    } finally {
+      this.#onDiskChange();
+    }
+  }
+
+  /** Nothing that was found out about a disk counts any more. */
+  retryDisk(id: string): void {
+    const skipped = [...this.#memory.skipped].filter((each) => !each.startsWith(`${id} `));
+    this.#memory = forgetFailures({ ...this.#memory, skipped: new Set(skipped) }, (key) => key === `disk ${id}`);
+  }
+
+  async #pass(signal: AbortSignal): Promise<void> {
+    const { clock, random } = this.#parts;
+    const configuration = this.#configuration;
+    if (configuration === undefined) {
+      this.#alarm.ringAt(this.#judgeGate());
+      this.changed.tell();
+      return;
+    }
+    if (!this.#isSubscribed) return;
+    if (clock.nowMs() >= this.#compareAtMs) {
+      this.#looker.distrust();
+      const everyMs = this.#parts.keeper.comparisonMs ?? comparisonMs;
+      this.#compareAtMs = clock.nowMs() + everyMs * (0.9 + 0.2 * random());
+    }
+    this.#runner.clearEnded();
+    let world: World;
+    try {
+      const sight = await this.#looker.look(signal);
+      world = makeWorld(sight, {
+        configuration,
+        record: this.#parts.state.record,
+        memory: this.#memory,
+        nowMs: clock.nowMs(),
+        running: this.#runner.keys,
+        unsettled: this.#unsettled.at(clock.nowMs()),
+      });
+    } catch (error) {
+      if (!signal.aborted) this.#onLookFailure(error);
+      return;
+    }
+    this.#lookFailures = 0;
+    this.#runtimeTrouble = undefined;
+    this.#memory = notice(world);
+    world = { ...world, memory: this.#memory };
+    const decision = decide(world);
+    this.#seen = { world, decision };
+    this.#admission.configure(world.policy, world.sets);
+    this.#runner.follow(decision.actions);
+    this.#notePhases(decision, world.nowMs);
+    const gateMs = this.#judgeGate();
+    const nextMs = Math.min(decision.nextAtMs, gateMs, this.#compareAtMs, ...world.unsettled.values());
+    this.#alarm.ringAt(Math.max(nextMs, clock.nowMs() + passGapMs));
+    this.changed.tell();
+  }
+
+  async #act(action: Action, signal: AbortSignal): Promise<void> {
+    const { clock, random, log } = this.#parts;
+    this.#memory = afterStart(this.#memory, action, clock.nowMs());
+    const key = action.type === "fetch" ? action.digest : "";
+    const onProgress = (progress: FetchProgress) => void this.#progress.set(key, progress);
+    const beganMs = clock.nowMs();
+    try {
+      const outcome = await perform(action, this.#parts, { signal, admission: this.#admission, onProgress });
+      this.#memory = afterSuccess(this.#memory, action, outcome, clock.nowMs(), random());
+      const seconds = (clock.nowMs() - beganMs) / 1000;
+      log({ level: "info", message: `${action.type} done`, fields: { ...describe(action), seconds } });
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#memory = afterFailure(this.#memory, action, error, clock.nowMs());
+      const fields = { ...describe(action), error: causeText(error) };
+      log({ level: "warning", message: `${action.type} failed`, fields });
+    } finally {
+      this.#progress.delete(key);
+      if (["inject", "chains", "eject", "release"].includes(action.type)) this.#looker.distrust();
+    }
+  }
+
+  #onConfiguration(event: ConfigurationEvent): void {
+    if (event.type === "problem") {
+      this.#problem = { type: "ConfigurationInvalid", message: event.message };
+      this.#parts.log({ level: "error", message: "configuration cannot be used", fields: { error: event.message } });
+    } else {
+      this.#problem = undefined;
+      this.#configuration = event.configuration;
+      this.#parts.onConfiguration?.(event.configuration);
+      this.#memory = forgetFailures(this.#memory, () => true);
+    }
+    this.#wake();
+  }
+
+  #onImageChange(change: ImageChange): void {
+    const nowMs = this.#parts.clock.nowMs();
+    if (change.type === "changed") {
+      if (change.name === undefined) this.#looker.distrust();
+      else this.#unsettled.note(change.name, nowMs + settleMs);
+      this.#alarm.ringAt(nowMs + settleMs);
+      return;
+    }
+    this.#isSubscribed = true;
+    this.#looker.distrust();
+    if (change.type === "lost") this.#runtimeTrouble = { type: "RuntimeUnavailable", message: change.message };
+    else this.#memory = forgetFailures(this.#memory, (_, code) => code === "unavailable");
+    this.#wake();
+  }
+
+  #onDiskChange(): void {
+    this.#looker.distrust();
+    this.#memory = forgetFailures(this.#memory, (key) => key.startsWith("disk "));
+    this.#wake();
+  }
+
+  #onLookFailure(error: unknown): void {
+    this.#lookFailures += 1;
+    this.#looker.distrust();
+    const message = `${this.#parts.runtime.name} cannot be asked: ${causeText(error)}`;
+    if (this.#runtimeTrouble?.message !== message) this.#parts.log({ level: "error", message, fields: {} });
+    this.#runtimeTrouble = { type: "RuntimeUnavailable", message };
+    this.#judgeGate();
+    this.#alarm.ringAt(this.#parts.clock.nowMs() + Math.min(failureDelayMs(this.#lookFailures), 30_000));
+    this.changed.tell();
+  }
+
+  /** Gives every item of a stream on, and begins it anew when it breaks. */
+  async #follow<Item>(
+    start: () => AsyncIterable<Item>,
+    onItem: (item: Item) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        for await (const item of start()) onItem(item);
+      } catch (error) {
+        this.#parts.log({ level: "warning", message: "a watch broke", fields: { error: causeText(error) } });
+      }
+      if (signal.aborted) return;
+      await pause(this.#parts.clock, 1000, signal);
+      // Whatever was not told meanwhile.
+      this.#looker.distrust();
+      this.#wake();
+    }
+  }
+
+  #wake(): void {
+    this.#alarm.ringAt(this.#parts.clock.nowMs());
+  }
+
+  /** When to judge again though nothing happens. */
+  #judgeGate(): number {
+    const wasReady = this.#gate.status.isReady;
+    const nowMs = this.#parts.clock.nowMs();
+    const nextAtMs = this.#gate.judge({ configuration: this.#configuration, seen: this.#seen, nowMs });
+    const { isReady, reason } = this.#gate.status;
+    if (isReady && !wasReady) this.#parts.log({ level: "info", message: "ready", fields: { reason } });
+    return nextAtMs;
+  }
+
+  #notePhases({ images }: Decision, nowMs: number): void {
+    for (const name of this.#phases.keys()) if (!images.has(name)) this.#phases.delete(name);
+    for (const [name, { phase, reason }] of images) {
+      if (this.#phases.get(name)?.phase === phase) continue;
+      this.#phases.set(name, { phase, sinceMs: nowMs });
+      this.#parts.log({ level: "info", message: "image", fields: { name, phase, reason } });
+    }
+  }
+
+  /** Nothing runs, nothing is to be started, and what failed has had its tries. */
+  #isSettled(): boolean {
+    const seen = this.#seen;
+    if (seen === undefined || !this.#runner.isIdle || seen.decision.actions.length > 0) return false;
+    const isChecking = seen.decision.disks.some(({ phase }) => phase === "Checking");
+    const { nowMs, unsettled } = seen.world;
+    const retries = [...this.#memory.failures.values()].filter(
+      ({ untilMs, count }) => untilMs > nowMs && count < triesOnce,
+    );
+    return !isChecking && unsettled.size === 0 && retries.length === 0;
+  }
+}
+
+function describe(action: Action): Readonly<Record<string, string>> {
+  if ("name" in action) return { name: action.name };
+  return "disk" in action ? { disk: action.disk } : { name: action.names[0] ?? "", digest: action.digest };
+}

@@ -1,0 +1,22 @@
+import type { Configuration } from "../config/configuration.ts";
+import type { World } from "../decide/world.ts";
+import { desiredImages } from "../desired/desired-images.ts";
+import { listImages } from "../desired/listed-images.ts";
+import { policyOf } from "../desired/policy.ts";
+import { usableDisks } from "../desired/wanted-disks.ts";
+import type { Sight } from "./look.ts";
+
+export type WorldFacts = Pick<World, "record" | "memory" | "nowMs" | "running" | "unsettled"> & {
+  readonly configuration: Configuration;
+};
+
+/** What is wished, seen and remembered, put together. */
+export function makeWorld(sight: Sight, { configuration, ...facts }: WorldFacts): World {
+  const policy = policyOf(configuration.agent);
+  const { images: listed, sets } = listImages(configuration.sets, policy.labels);
+  const { found, injected, observation } = sight;
+  const usable = usableDisks({ found, injected, record: facts.record, inject: policy.inject });
+  const { images } = observation;
+  const desired = desiredImages({ listed, disks: usable, injected, images, tags: facts.record.tags });
+  return { ...sight, ...facts, policy, sets, usable, desired };
+}
