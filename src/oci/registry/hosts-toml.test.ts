@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
+import { makeCertificates } from "../../../test/support/certificates.ts";
 import {
   type FaultRegistry,
   type FaultRegistryOptions,
@@ -26,7 +26,7 @@ const running: FaultRegistry[] = [];
 
 before(async () => {
   image = await makeImage(layout, { layers: [{ tar, compression: "none" }] });
-  makeCertificates();
+  makeCertificates(directory);
 });
 beforeEach(async () => {
   hosts = await mkdtemp(join(directory, "hosts-"));
@@ -249,24 +249,3 @@ describe("TLS", () => {
     await assert.rejects(pull(`${asking.host}/a/b:v1`), { code: "registry-protocol", message: /over plain http/ });
   });
 });
-
-function makeCertificates(): void {
-  const openssl = (...parameters: string[]) => execFileSync("openssl", parameters, { cwd: directory, stdio: "ignore" });
-  const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
-  openssl("req", "-x509", ...curve, "-subj", "/CN=test authority", "-keyout", "ca-key.pem", "-out", "ca.pem");
-  for (const name of ["server", "client"]) {
-    const signed = ["-CA", "ca.pem", "-CAkey", "ca-key.pem", "-addext", "subjectAltName=IP:127.0.0.1"];
-    openssl(
-      "req",
-      "-x509",
-      ...curve,
-      "-subj",
-      `/CN=${name}`,
-      ...signed,
-      "-keyout",
-      `${name}-key.pem`,
-      "-out",
-      `${name}.pem`,
-    );
-  }
-}
