@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { needsRoot } from "../../../test/support/privileges.ts";
+import { waitUntil } from "../../../test/support/processes.ts";
 import { eject, outermostRuntimes } from "../../../test/support/runtimes/ejection.ts";
 import {
   appName,
@@ -48,10 +49,7 @@ for (const runtime of await outermostRuntimes()) {
     const changes = () => steps.filter((step) => /^(?:unmount-|mount )/.test(step));
     const lock = await lockDisk(node.local, id, signal);
     const both = Promise.all([eject(node, {}, atStep), injectPath(other, path, {}, atStep)]);
-    while (!steps.includes("collect")) {
-      await sleep(20);
-      if (steps.includes("remove-snapshots")) break;
-    }
+    await waitUntil("the ejection has come to the mounts", async () => steps.includes("remove-snapshots"));
     await sleep(300);
     assert.deepEqual(changes(), []);
     await lock[Symbol.asyncDispose]();
