@@ -1,10 +1,16 @@
 #!/bin/sh
-# scripts/setup.sh COMMAND...: makes this checkout ready for tests, demo and benchmarks on a fresh Debian machine (pinned
-# Node first in PATH, npm packages, Debian packages), then runs the command.
+# scripts/setup.sh [--packages FILE] COMMAND...: makes this checkout ready for tests, demo and benchmarks on a fresh Debian
+# machine (pinned Node first in PATH, npm packages, Debian packages, those of FILE too), then runs the command.
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 cd "$root"
+
+lists=scripts/debian-packages.txt
+if [ "${1:-}" = --packages ]; then
+  lists="$lists $2"
+  shift 2
+fi
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
@@ -14,7 +20,8 @@ export PATH
 scripts/dependencies.sh
 
 missing() {
-  sed -e 's/#.*//' scripts/debian-packages.txt | while read -r package; do
+  # shellcheck disable=SC2086 # a list
+  sed -e 's/#.*//' $lists | while read -r package; do
     [ -n "$package" ] || continue
     case $(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true) in
       installed) ;;
@@ -24,7 +31,7 @@ missing() {
 }
 
 if ! command -v dpkg-query >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>&1; then
-  say "not a Debian machine: what needs the packages of scripts/debian-packages.txt is left out where they are missing"
+  say "not a Debian machine: what needs the packages of $lists is left out where they are missing"
 else
   packages=$(missing)
   if [ -n "$packages" ]; then
