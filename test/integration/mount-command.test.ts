@@ -1,12 +1,16 @@
 import assert from "node:assert/strict";
-import { readdir, rename } from "node:fs/promises";
+import { once } from "node:events";
+import { mkdir, readdir, rename, rm, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { MountReport } from "../../src/runtime/containerd/mount-all.ts";
 import { diskMountPoint } from "../../src/runtime/host/disk-mount-point.ts";
+import { readMountTable } from "../../src/runtime/host/mount-table.ts";
+import { finish } from "../support/cli.ts";
 import { run } from "../support/processes.ts";
 import { appName } from "../support/runtimes/injection.ts";
 import { NodeCli, outermostRuntimes } from "../support/runtimes/node-cli.ts";
+import { temporaryDirectory } from "../support/temporary.ts";
 
 for (const runtime of await outermostRuntimes()) {
   describe(`nodewarm mount --all, ${runtime.name}`, { skip: runtime.reason ?? false }, () => {
@@ -58,6 +62,41 @@ for (const runtime of await outermostRuntimes()) {
       assert.equal(await cli.container(appName), "variant 1\n");
     });
 
+    test("waits once for all disks, those of Docker too", async () => {
+      await unmountAll(cli);
+      await rename(cli.disk.path, `${cli.disk.path}.away`);
+      const dataRoot = await temporaryDirectory(scope, "data-root");
+      const id = "e".repeat(64);
+      const record = { formatVersion: "1", id, line: "l", sequence: 1, source: "/nonexistent/disk", leftBehind: [] };
+      await mkdir(join(dataRoot, "nodewarm/disks"), { recursive: true });
+      await writeFile(join(dataRoot, `nodewarm/disks/${id}.json`), JSON.stringify(record));
+      scope.defer(() => rm(`/run/nodewarm/users/${id}`, { recursive: true, force: true }));
+      const start = performance.now();
+      const { code, stdout } = await mount("--data-root", dataRoot, "--wait", "4");
+      const seconds = (performance.now() - start) / 1000;
+      assert.equal(code, 1);
+      assert.equal(stdout.match(/DiskMissing/g)?.length, 2);
+      assert.ok(seconds >= 4 && seconds < 7, `${seconds} s`);
+      await rename(`${cli.disk.path}.away`, cli.disk.path);
+      assert.equal((await mount()).code, 0);
+    });
+
+    test("stopped by SIGTERM while it waits, it leaves nothing half mounted", async () => {
+      await unmountAll(cli);
+      await rename(cli.disk.path, `${cli.disk.path}.away`);
+      const child = cli.begin("mount", "--all", "--snapshots", cli.snapshots, "--wait", "60");
+      const ended = finish(child);
+      assert.ok(child.stderr !== null);
+      await once(child.stderr, "data");
+      child.kill("SIGTERM");
+      assert.equal((await ended).code, 143);
+      assert.deepEqual((await readMountTable("self")).below(cli.snapshots), []);
+      await assert.rejects(readdir(diskMountPoint(cli.disk.id)), { code: "ENOENT" });
+      await rename(`${cli.disk.path}.away`, cli.disk.path);
+      assert.equal((await mount()).code, 0);
+      assert.equal(await cli.container(appName), "variant 1\n");
+    });
+
     test("refuses a folder that does not exist", async () => {
       const { code, stderr } = await cli.run("mount", "--all", "--snapshots", "/nowhere/snapshots");
       assert.equal(code, 1);
@@ -70,4 +109,5 @@ for (const runtime of await outermostRuntimes()) {
 async function unmountAll({ disk, snapshots }: NodeCli): Promise<void> {
   for (const number of await readdir(snapshots)) await run("umount", [join(snapshots, number, "fs")]).catch(() => {});
   await run("umount", [diskMountPoint(disk.id)]);
+  await rmdir(diskMountPoint(disk.id));
 }

@@ -1,7 +1,7 @@
-import { access, constants } from "node:fs/promises";
 import type { ContainerdNode } from "../containerd/containerd-node.ts";
 import { type MountTable, propagation } from "../host/mount-table.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
+import { checkPaths } from "./path-checks.ts";
 
 /** Those on which overlayfs keeps its upper directories in practice, and that exchange two names in one step. */
 const usualFileSystems: readonly string[] = ["ext4", "xfs", "btrfs", "f2fs", "tmpfs", "zfs", "bcachefs"];
@@ -9,7 +9,12 @@ const usualFileSystems: readonly string[] = ["ext4", "xfs", "btrfs", "f2fs", "tm
 /** What lies between containerd's files and ours. */
 export async function checkHost(node: ContainerdNode): Promise<Finding[]> {
   const table = await node.mounts.table();
-  return [checkMountNamespace(node), checkFileSystem(node, table), await checkPaths(node), checkRootMount(table)];
+  return [
+    checkMountNamespace(node),
+    checkFileSystem(node, table),
+    await checkPaths(node, table),
+    checkRootMount(table),
+  ];
 }
 
 function checkMountNamespace({ mountNamespace, pid }: ContainerdNode): Finding {
@@ -38,24 +43,6 @@ export function checkFileSystem(
       "keep the files of containerd on ext4, xfs or btrfs",
     );
   return ok(name, `${snapshotsFolder} lies on ${type}`);
-}
-
-async function checkPaths(node: ContainerdNode): Promise<Finding> {
-  const name = "paths";
-  for (const path of ["/run/nodewarm", "/run"]) {
-    try {
-      await access(node.local(path), constants.W_OK);
-      return ok(name, "/run/nodewarm can be written");
-    } catch (error) {
-      if (path === "/run/nodewarm" && Object(error).code === "ENOENT") continue;
-      return failure(
-        name,
-        `${path} cannot be written (${Object(error).code}), and disks are mounted below it`,
-        `make ${path} writable for root, where containerd sees it`,
-      );
-    }
-  }
-  return ok(name, "");
 }
 
 export function checkRootMount(table: MountTable): Finding {
