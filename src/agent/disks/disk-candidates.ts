@@ -21,6 +21,8 @@ export type Candidate = {
   readonly failure?: string;
 };
 
+const maxRefused = 100;
+
 /** Names that disks have: others are left alone, as are those that begin with a dot, under which files are written until they are whole. */
 export function isDiskName(name: string): boolean {
   return name.endsWith(".erofs") && !name.startsWith(".");
@@ -40,7 +42,8 @@ export async function fileCandidates(folder: string): Promise<readonly Candidate
     return [{ path: folder, kind: "file", stamp: undefined, refusal: undefined, failure }];
   }
   const all: Candidate[] = [];
-  for (const name of names) {
+  // Whoever can write to a folder that is refused can fill it with names.
+  for (const name of refusal === undefined ? names : names.slice(0, maxRefused)) {
     const candidate = await fileCandidate(join(folder, name), refusal);
     if (candidate !== undefined) all.push(candidate);
   }

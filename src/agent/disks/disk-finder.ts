@@ -16,7 +16,10 @@ export type FoundDisk = {
   readonly trustEntry: string;
   /** Of a disk that is `checking`: how much of it has been read, from 0 to 1. */
   readonly checkedShare?: number;
-  /** What its index says; `undefined` where that was not or could not be read. Of a disk that is not trusted it proves nothing. */
+  /**
+   * What its index says; `undefined` where that was not or could not be read. Of a disk that is not trusted it proves nothing; of one
+   * that is refused, `images` is empty.
+   */
   readonly identity: DiskIdentity | undefined;
 };
 

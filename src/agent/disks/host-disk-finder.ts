@@ -13,7 +13,7 @@ import { ChangeSignal } from "./change-signal.ts";
 import { type Candidate, deviceCandidates, fileCandidates, lookAtFile } from "./disk-candidates.ts";
 import type { DiskFinder, DiskIdentity, FoundDisk } from "./disk-finder.ts";
 import { sameStamp } from "./disk-stamp.ts";
-import { failedFinding, inspectCandidate, type Openable, unreadable } from "./inspect-candidate.ts";
+import { failedFinding, inspectCandidate, notAllowed, type Openable, unreadable } from "./inspect-candidate.ts";
 import { allowEntry, type Finding, foundDisk, type KnownDisk } from "./known-disk.ts";
 import { openSame } from "./opened-candidate.ts";
 import { type DiskPlaces, PlaceWatch } from "./place-watch.ts";
@@ -170,7 +170,7 @@ export class HostDiskFinder implements DiskFinder {
       this.#known.set(path, { kind, stamp, finding });
       return;
     }
-    const silent = { kind, stamp, finding: { ...unreadable(path, "the device does not answer"), retryAtMs: Infinity } };
+    const silent = { kind, stamp, finding: { ...unreadable(`${path} does not answer`), retryAtMs: Infinity } };
     this.#known.set(path, silent);
     void inspected.then(() => {
       if (this.#known.get(path) === silent) this.#lookSoon(path);
@@ -179,11 +179,8 @@ export class HostDiskFinder implements DiskFinder {
 
   /** Whether a disk may be injected by what its index says. */
   #judge({ path, kind, stamp }: Openable, identity: DiskIdentity): Finding {
-    const { id, line } = identity;
-    if (kind === "device" && allowEntry(identity, this.#places.allow) === undefined) {
-      const reason = `${path} says that it is disk ${id.slice(0, 12)} of line ${JSON.stringify(line)}, which anybody can write onto a device; to inject it, add its line or id to disks.allow`;
-      return { type: "refused", identity, reason };
-    }
+    const { id } = identity;
+    if (kind === "device" && allowEntry(identity, this.#places.allow) === undefined) return notAllowed(path, identity);
     if (isSeen(this.#state.record, id, stamp)) return { type: "sound", identity };
     if (isSeeded(this.#state.record, id, stamp)) {
       this.#remember(id, stamp);
@@ -207,7 +204,7 @@ export class HostDiskFinder implements DiskFinder {
         know({ type: "broken", identity, reason: verdict.reason });
         break;
       case "unreadable":
-        know(unreadable(path, verdict.reason, identity));
+        know(unreadable(verdict.reason, identity));
         break;
       case "changed":
         this.#known.delete(path);
@@ -226,8 +223,8 @@ export class HostDiskFinder implements DiskFinder {
     const known = this.#known.get(path);
     const candidate = await this.#candidate(path);
     if (candidate === undefined) throw new AgentError("not-found", `there is no disk at ${path}`);
-    const { state, reason } = foundDisk(candidate, known?.finding, this.#places.allow);
-    if (state !== "trusted" || known?.finding.type !== "sound") {
+    const { state, reason, trustEntry } = foundDisk(candidate, known?.finding, this.#places.allow);
+    if (state !== "trusted" || known?.finding.type !== "sound" || trustEntry === "") {
       throw new AgentError("not-trusted", reason || `${path} is looked at again`);
     }
     if (candidate.stamp === undefined || !sameStamp(candidate.stamp, known.stamp)) {

@@ -3,7 +3,7 @@ import { DiskError } from "../../disk/disk-error.ts";
 import { readUncheckedIndex } from "../../disk/reader/disk-reader.ts";
 import { handleSource } from "../../filesystem/byte-source.ts";
 import { ErofsError } from "../../filesystem/erofs/erofs-error.ts";
-import { causeText } from "../../oci/oci-error.ts";
+import { causeText, printable } from "../../oci/oci-error.ts";
 import { AgentError } from "../agent-error.ts";
 import type { SeenDisk } from "../state/agent-state.ts";
 import type { DiskIdentity } from "./disk-finder.ts";
@@ -14,8 +14,9 @@ import { BusyFileError, openSame } from "./opened-candidate.ts";
 /** An index of thousands of images; a device that anybody may have written must not fill the agent's memory. */
 const maxIndexBytes = 32 << 20;
 
-/** How long after a failure to read, which may pass, it is tried again. */
+/** How long after a failure to read, which may pass, it is tried again; where much had to be read for it, that is later. */
 const retryMs = 60_000;
+const retryAllMs = 600_000;
 
 /** What can be opened: a file that is trusted, or a device that the configuration names. */
 export type Openable = { readonly path: string; readonly kind: "file" | "device"; readonly stamp: SeenDisk };
@@ -42,10 +43,17 @@ export function failedFinding(error: unknown, path: string, kind: "file" | "devi
     return { type: "refused", identity, reason: error.message };
   if (error instanceof DiskError || error instanceof ErofsError)
     return { type: "broken", identity, reason: `${error.message}; deliver the disk again` };
-  return unreadable(path, causeText(error));
+  return { ...unreadable(`${path} cannot be read: ${causeText(error)}`), retryAtMs: performance.now() + retryMs };
 }
 
-export function unreadable(path: string, why: string, identity?: DiskIdentity): Finding {
-  const retryAtMs = performance.now() + retryMs;
-  return { type: "broken", identity, reason: `${path} cannot be read: ${why}`, retryAtMs };
+/** What could not be read when its bytes were compared with their digests. */
+export function unreadable(reason: string, identity?: DiskIdentity): Finding & { readonly type: "broken" } {
+  return { type: "broken", identity, reason, retryAtMs: performance.now() + retryAllMs };
+}
+
+/** A device that may not be injected. What it says is shown, but only so much of it: it is anybody's text. */
+export function notAllowed(path: string, identity: DiskIdentity): Finding {
+  const line = printable(identity.line, 100);
+  const reason = `${path} says that it is disk ${identity.id.slice(0, 12)} of line ${JSON.stringify(line)}, which anybody can write onto a device; to inject it, add its line or id to disks.allow`;
+  return { type: "refused", identity: { ...identity, line, images: [] }, reason };
 }

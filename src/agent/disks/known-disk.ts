@@ -46,10 +46,10 @@ export function foundDisk(
       return { ...found, state: "checking", reason, checkedShare };
     }
     case "busy":
-      return { ...found, state: "refused", reason: finding.reason };
     case "refused":
+      return { ...found, state: "refused", reason: finding.reason, trustEntry: "" };
     case "broken":
-      return { ...found, state: finding.type, reason: finding.reason };
+      return { ...found, state: "broken", reason: finding.reason };
     default:
       return { ...found, state: "broken", reason: `${path} could not be looked at` };
   }

@@ -15,22 +15,29 @@ export type Verification = {
 /** The index of a disk is parsed in the thread; its contents and its table of digests do not count here. */
 const resourceLimits = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 1024 };
 
+/** Nothing read for so long: the device hangs, and its thread with it. */
+const defaultStallMs = 60_000;
+
 type Waiting = {
   readonly job: VerificationJob;
+  readonly settle: (verdict: Verdict) => void;
   share: number;
-  stop: (() => void) | undefined;
-  isCancelled: boolean;
-  settle: (verdict: Verdict) => void;
+  stop: () => void;
 };
 
 /** Reads disks in full against their digests, one after the other, in a thread that ends with each. */
 export class VerificationQueue {
+  readonly #stallMs: number;
   readonly #waiting: Waiting[] = [];
   #running: Waiting | undefined;
 
+  constructor(stallMs = defaultStallMs) {
+    this.#stallMs = stallMs;
+  }
+
   add(job: VerificationJob): Verification {
     const { promise, resolve } = Promise.withResolvers<Verdict>();
-    const waiting: Waiting = { job, share: 0, stop: undefined, isCancelled: false, settle: resolve };
+    const waiting: Waiting = { job, settle: resolve, share: 0, stop: () => {} };
     this.#waiting.push(waiting);
     this.#startNext();
     return {
@@ -44,15 +51,23 @@ export class VerificationQueue {
 
   /** Ends all. */
   close(): void {
-    for (const waiting of [...this.#waiting, this.#running]) if (waiting !== undefined) this.#cancel(waiting);
+    for (const waiting of this.#waiting.splice(0)) this.#cancel(waiting);
+    if (this.#running !== undefined) this.#cancel(this.#running);
   }
 
   #cancel(waiting: Waiting): void {
-    waiting.isCancelled = true;
-    waiting.settle({ type: "changed", reason: `${waiting.job.path}: it is no longer asked for` });
     const place = this.#waiting.indexOf(waiting);
     if (place >= 0) this.#waiting.splice(place, 1);
-    waiting.stop?.();
+    this.#end(waiting, { type: "changed", reason: `${waiting.job.path}: it is no longer asked for` });
+  }
+
+  /** Does not wait for the thread: where a device hangs, it ends when that answers. */
+  #end(waiting: Waiting, verdict: Verdict): void {
+    waiting.settle(verdict);
+    waiting.stop();
+    if (this.#running !== waiting) return;
+    this.#running = undefined;
+    this.#startNext();
   }
 
   #startNext(): void {
@@ -60,34 +75,34 @@ export class VerificationQueue {
     const next = this.#waiting.shift();
     if (next === undefined) return;
     this.#running = next;
-    void runJob(next).then((verdict) => {
-      next.settle(verdict);
-      this.#running = undefined;
-      this.#startNext();
+    this.#start(next);
+  }
+
+  #start(waiting: Waiting): void {
+    const { path } = waiting.job;
+    const worker = startWorker(waiting.job);
+    const unreadable = (why: string) => this.#end(waiting, { type: "unreadable", reason: `${path} ${why}` });
+    const startTimer = () => setTimeout(() => unreadable("cannot be read: it does not answer"), this.#stallMs);
+    let timer = startTimer();
+    waiting.stop = () => {
+      clearTimeout(timer);
+      void worker.terminate();
+    };
+    worker.on("message", (message: FromVerification) => {
+      if (message.type !== "progress") return this.#end(waiting, message);
+      if (this.#running !== waiting) return;
+      waiting.share = message.share;
+      clearTimeout(timer);
+      timer = startTimer();
     });
+    worker.on("error", (error) => unreadable(`could not be verified: ${causeText(error)}`));
+    worker.on("exit", () => unreadable("could not be verified: its thread has ended"));
   }
 }
 
-/** Resolves when the thread has ended. */
-function runJob(waiting: Waiting): Promise<Verdict> {
-  const { job } = waiting;
+function startWorker(job: VerificationJob): Worker {
   // Beside this file, be it a source or the bundle.
   const file = new URL(`./verification-worker${extname(import.meta.filename)}`, import.meta.url);
   // Options of the main thread may not be for files.
-  const worker = new Worker(file, { workerData: job, resourceLimits, execArgv: [] });
-  waiting.stop = () => void worker.terminate();
-  let verdict: Verdict | undefined;
-  return new Promise((resolve) => {
-    worker.on("message", (message: FromVerification) => {
-      if (message.type === "progress") waiting.share = message.share;
-      else verdict = message;
-    });
-    worker.on("error", (error) => {
-      verdict ??= { type: "unreadable", reason: `${job.path} could not be verified: ${causeText(error)}` };
-    });
-    worker.on("exit", () => {
-      const reason = `${job.path}: the thread that verifies it has ended`;
-      resolve(verdict ?? { type: waiting.isCancelled ? "changed" : "unreadable", reason });
-    });
-  });
+  return new Worker(file, { workerData: job, resourceLimits, execArgv: [] });
 }
