@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { chmod, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { inspect } from "node:util";
@@ -11,6 +11,7 @@ import {
   startFaultRegistry,
 } from "../../../test/support/fault-registry.ts";
 import { type MadeImage, makeImage } from "../../../test/support/image-maker.ts";
+import { needsRoot } from "../../../test/support/privileges.ts";
 import { registryAccess } from "../../../test/support/registry-access.ts";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { parsePlatform } from "../../oci/platform.ts";
@@ -226,36 +227,71 @@ async function commandLines(): Promise<string[]> {
   return Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")));
 }
 
-describe("a kubelet's providers", () => {
-  async function proc(processes: readonly (readonly string[])[]): Promise<string> {
+describe("a kubelet's providers", { skip: needsRoot }, () => {
+  /** As many processes as commands, of root and with our mounts unless `namespaces` say otherwise. */
+  async function proc(commands: readonly (readonly string[])[], namespaces: readonly string[] = []): Promise<string> {
     const folder = await temporaryDirectory(scope, "proc");
-    for (const [i, command] of processes.entries()) {
-      await mkdir(join(folder, String(i + 1)));
-      await writeFile(join(folder, String(i + 1), "cmdline"), `${command.join("\0")}\0`);
-      await writeFile(join(folder, String(i + 1), "environ"), "AWS_REGION=x\0HTTPS_PROXY=http://p\0");
+    for (const [i, command] of [[], ...commands].entries()) {
+      const process = join(folder, i === 0 ? "self" : String(i));
+      await mkdir(join(process, "ns"), { recursive: true });
+      await symlink(namespaces[i - 1] ?? "mnt:[1]", join(process, "ns/mnt"));
+      await writeFile(join(process, "cmdline"), `${command.join("\0")}\0`);
+      await writeFile(join(process, "environ"), "AWS_REGION=x\0HTTPS_PROXY=http://p\0");
     }
     return folder;
   }
 
+  const environment = { AWS_REGION: "x", HTTPS_PROXY: "http://p" };
+  let config: string;
+  let binaries: string;
+  let flags: string[];
+
+  beforeEach(async () => {
+    config = join(directory, "c.yaml");
+    binaries = join(directory, "bin");
+    await writeFile(config, "");
+    await mkdir(binaries);
+    flags = [`--image-credential-provider-config=${config}`, "--image-credential-provider-bin-dir", binaries];
+  });
+
   test("are found by its flags, with the variables of its process", async () => {
-    const environment = { AWS_REGION: "x", HTTPS_PROXY: "http://p" };
-    const places = { config: "/etc/c.yaml", binaries: "/opt/bin", environment };
-    const flags = ["--image-credential-provider-config=/etc/c.yaml", "--image-credential-provider-bin-dir", "/opt/bin"];
+    const places = { config, binaries, environment };
     assert.deepEqual(
       await kubeletProviders(await proc([["/bin/sh"], ["/usr/bin/kubelet", "--v=2", ...flags]])),
       places,
     );
     const handed = [
-      "--kubelet-arg=image-credential-provider-config=/etc/c.yaml",
+      `--kubelet-arg=image-credential-provider-config=${config}`,
       "--kubelet-arg",
-      "image-credential-provider-bin-dir=/opt/bin",
+      `image-credential-provider-bin-dir=${binaries}`,
     ];
     assert.deepEqual(await kubeletProviders(await proc([["/usr/local/bin/k3s server", ...handed]])), places);
   });
 
   test("are none where no kubelet runs, or another program has such flags", async () => {
-    const flags = ["--image-credential-provider-config=/etc/c", "--image-credential-provider-bin-dir=/opt/bin"];
     assert.equal(await kubeletProviders(await proc([["/bin/sh", ...flags], ["kubelet"], []])), undefined);
+  });
+
+  test("are none of a process in a container that calls itself kubelet, nor of another user's", async () => {
+    assert.equal(await kubeletProviders(await proc([["kubelet", ...flags]], ["mnt:[2]"])), undefined);
+    const folder = await proc([["kubelet", ...flags]]);
+    await chown(join(folder, "1"), 65534, 65534);
+    assert.equal(await kubeletProviders(folder), undefined);
+  });
+
+  test("are none that others than root can write or replace; links are followed once, by us", async () => {
+    const folder = await proc([["kubelet", ...flags]]);
+    for (const path of [config, binaries, directory]) {
+      await chmod(path, 0o777);
+      assert.equal(await kubeletProviders(folder), undefined, path);
+      await chmod(path, 0o755);
+    }
+    const link = join(directory, "link");
+    await symlink(binaries, link);
+    const linked = [["kubelet", ...flags, `--image-credential-provider-bin-dir=${link}`]];
+    assert.deepEqual(await kubeletProviders(await proc(linked)), { config, binaries, environment });
+    await chown(binaries, 65534, 65534);
+    assert.equal(await kubeletProviders(folder), undefined);
   });
 
   test("are those of the last flag", () => {
