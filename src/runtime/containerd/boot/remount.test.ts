@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { copyFile, rename, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { containerdRuntimes } from "../../../../test/support/runtimes/fleet.ts";
@@ -50,5 +51,12 @@ for (const runtime of await containerdRuntimes()) {
     await assert.rejects(daemon.run({ image: toolName, namespace: "k8s.io" }), "it fails loudly without its disk");
     await remount();
     assert.equal(await daemon.run({ image: toolName, namespace: "k8s.io" }), "tool 1\n");
+
+    // The disk is lost and comes back as another file: injecting it again puts that in place of what is mounted.
+    await copyFile(path, `${path}.new`);
+    await truncate(path, 0);
+    await rename(`${path}.new`, path);
+    await injectPath(await openTestNode(scope, daemon), path);
+    assert.equal(await daemon.run({ image: appName, namespace: "k8s.io" }), "variant 1\n");
   });
 }

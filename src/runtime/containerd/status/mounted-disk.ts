@@ -51,12 +51,12 @@ export async function readMount(
   if (index instanceof Error)
     conditions.push({
       type: "Unreadable",
-      message: `the disk is mounted and cannot be read (${causeText(index)}): its device is gone or broken; attach it again, unmount ${fs} and run "nodewarm mount --all"`,
+      message: `the disk is mounted and cannot be read (${causeText(index)}): its device is gone or broken; attach it again, then run "nodewarm mount --all"`,
     });
   else if (index.id !== id)
     conditions.push({
       type: "WrongDisk",
-      message: `another disk is mounted in its place: ${index.id}; unmount ${fs} and run "nodewarm mount --all"`,
+      message: `another disk is mounted in its place: ${index.id}; attach the right one and run "nodewarm mount --all"`,
     });
   const source = recorded ?? (await sourceOfMount(entry));
   if (conditions.length === 0 && !(await shows(entry, source)))
