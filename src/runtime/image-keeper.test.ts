@@ -44,6 +44,8 @@ function conformance(name: string, skip: string | false, start: (scope: Scope) =
   });
 }
 
+const usualRepository = "example.com/keeper/image";
+
 conformance("MemoryImageKeeper", needsProgram("busybox"), async () => async (scope) => {
   const { runtime, images, others: memory } = makeMemoryNode();
   scope.defer(() => images.close());
@@ -60,7 +62,7 @@ conformance("MemoryImageKeeper", needsProgram("busybox"), async () => async (sco
     },
     takeAway: async (disk) => memory.setAway(disk, true),
   };
-  return { keeper: images, runtime, others };
+  return { keeper: images, runtime, others, repository: usualRepository };
 });
 
 /** The oldest and the newest. */
@@ -93,7 +95,12 @@ async function containerdSetting(scope: Scope, on: InjectionNode): Promise<Setti
     await eject(runtime);
   });
   const others: Others = {
-    pull: (name, { layout, made }) => importImage(scope, on, layout, name, made),
+    async pull(name, { layout, made }) {
+      await importImage(scope, on, layout, name, made);
+      // No pull makes those.
+      const imports = await node.in.images.list(['name~="^import-"']);
+      for (const each of imports) await node.in.images.delete(each.name);
+    },
     removeName: async (name) => void (await ctr("images", "rm", "--sync", name)),
     removeImage: (name) => cri.images.remove(name),
     async startContainer(image) {
@@ -113,5 +120,5 @@ async function containerdSetting(scope: Scope, on: InjectionNode): Promise<Setti
       await run("umount", [diskMountPoint(disk)]);
     },
   };
-  return { keeper, runtime, others };
+  return { keeper, runtime, others, repository: usualRepository };
 }

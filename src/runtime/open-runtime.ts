@@ -1,7 +1,6 @@
 import type { FoundRuntime } from "./discovery.ts";
 import type { ImageKeeper } from "./image-keeper.ts";
 import type { Runtime } from "./runtime.ts";
-import { RuntimeError } from "./runtime-error.ts";
 
 /** Opens what discovery found; the caller closes it. Throws `RuntimeError` and `HostError`. */
 export async function openRuntime(found: FoundRuntime): Promise<Runtime> {
@@ -27,7 +26,8 @@ export async function openNodeRuntime(found: FoundRuntime): Promise<NodeRuntime>
     const { openContainerdNodeRuntime } = await import("./containerd/keep/node-runtime.ts");
     return openContainerdNodeRuntime(found.address, found.namespace);
   }
-  throw new RuntimeError("unimplemented", `the images of Docker with overlay2 (${found.address}) cannot be kept warm`);
+  const { openDockerNodeRuntime } = await import("./docker/keep/node-runtime.ts");
+  return openDockerNodeRuntime(found.address);
 }
 
 /** The images of what discovery found; the caller closes it. Throws `RuntimeError` and `HostError`. */

@@ -1,3 +1,4 @@
+import type { Digest } from "../../oci/descriptor.ts";
 import type { ImageOrigin } from "../image-keeper.ts";
 import type { Labels } from "./client/label.ts";
 
@@ -21,6 +22,8 @@ export const label = {
   name: "nodewarm.io/name",
   /** On image records of ours that belong to no disk: what they name was fetched, or is kept as it was found. */
   fetched: "nodewarm.io/fetched",
+  /** On image records that were moved: the digest that we set. Some who set a name leave its labels (`ctr image import` of 1.6). */
+  target: "nodewarm.io/target",
   /** On image records of others that are kept: the pin is ours. */
   kept: "nodewarm.io/kept",
   /** On leases: those that nobody works under are removed by the next program that holds the lock. */
@@ -69,10 +72,24 @@ export function isPinned(labels: Labels): boolean {
 /**
  * Id of the disk that an image record of ours belongs to; `undefined` for records of others. Those of others may carry all our labels:
  * `ctr image tag` and `docker tag` copy them to the new record. So a record is ours only if its label names itself, or if it is that of an
- * image id, which CRI makes, with the labels of the record that it has just seen, where it misses it.
+ * image id, which CRI makes, with the labels of the record that it has just seen, where it misses it. Nor is it where its target is another than
+ * its label says: somebody moved it.
  */
-export function recordOwner({ name, labels }: { readonly name: string; readonly labels: Labels }): string | undefined {
-  return labels[label.name] === name || isIDRecord(name) ? labels[label.disk] : undefined;
+export function recordOwner(record: LabelledRecord): string | undefined {
+  return isOurs(record) ? record.labels[label.disk] : undefined;
+}
+
+/** What tells whose a record is. */
+export type LabelledRecord = {
+  readonly name: string;
+  readonly labels: Labels;
+  readonly target?: { readonly digest: Digest };
+};
+
+function isOurs({ name, labels, target }: LabelledRecord): boolean {
+  if (isIDRecord(name)) return true;
+  const digest = labels[label.target];
+  return labels[label.name] === name && (digest === undefined || digest === target?.digest);
 }
 
 /** Labels of an image record that is ours: of a disk, or of what was fetched; pinned where the runtime knows that. */
@@ -82,12 +99,10 @@ export function recordLabels(name: string, owner: { readonly disk: string } | "f
 }
 
 /** Who made an image record. Copies of our records are not ours (`recordOwner`). */
-export function recordOrigin(record: { readonly name: string; readonly labels: Labels }): ImageOrigin {
+export function recordOrigin(record: LabelledRecord): ImageOrigin {
   const disk = recordOwner(record);
   if (disk !== undefined) return { from: "disk", disk };
-  const { name, labels } = record;
-  const isOurs = labels[label.name] === name || isIDRecord(name);
-  return isOurs && labels[label.fetched] !== undefined ? { from: "fetch" } : { from: "elsewhere" };
+  return isOurs(record) && record.labels[label.fetched] !== undefined ? { from: "fetch" } : { from: "elsewhere" };
 }
 
 /** Whether a record is that by which CRI knows the id of an image. */

@@ -7,7 +7,7 @@ import type {
   OpenDisk,
   Runtime,
 } from "../runtime.ts";
-import { type DockerNode, openDockerNode } from "./docker-node.ts";
+import { type DockerNode, dockerName, openDockerNode } from "./docker-node.ts";
 
 const openTimeoutMs = 30_000;
 
@@ -21,7 +21,7 @@ export class DockerGraphRuntime implements Runtime {
 
   /** Takes over `node`: `close` closes it. */
   constructor(node: DockerNode) {
-    this.name = `Docker ${node.version} (${node.engine.address}, overlay2)`;
+    this.name = dockerName(node);
     this.#node = node;
   }
 

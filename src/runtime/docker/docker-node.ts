@@ -51,6 +51,11 @@ export async function openDockerNode(address: string, signal: AbortSignal): Prom
   };
 }
 
+/** For messages. */
+export function dockerName({ version, engine }: DockerNode): string {
+  return `Docker ${version} (${engine.address}, overlay2)`;
+}
+
 function refuseUnfit(address: string, { Driver, DriverStatus, SecurityOptions, ServerVersion }: EngineInfo): void {
   const refusal = (why: string) =>
     new RuntimeError("unimplemented", `Docker ${ServerVersion} at ${address} cannot be injected this way: ${why}`);

@@ -1,3 +1,4 @@
+import type { Credential } from "../../oci/credentials/credential.ts";
 import { type Digest, isDigest } from "../../oci/descriptor.ts";
 import {
   anything,
@@ -26,10 +27,14 @@ const info = object({
   Architecture: string,
   SecurityOptions: orAbsent(array(string)),
 });
-const imageList = array(object({ Id: digest, RepoTags: orAbsent(array(string)) }));
-const containerList = array(object({ Id: string, Names: orAbsent(array(string)), State: string }));
+const imageList = array(
+  object({ Id: digest, RepoTags: orAbsent(array(string)), RepoDigests: orAbsent(array(string)) }),
+);
+const containerList = array(
+  object({ Id: string, ImageID: orAbsent(string), Names: orAbsent(array(string)), State: string }),
+);
 const container = object({ State: object({ Running: boolean, StartedAt: string }) });
-const loadEvent = object({ errorDetail: object({ message: string }) });
+const lateFailure = object({ errorDetail: object({ message: string }) });
 
 /** `GET /info`, as far as it matters here. */
 export type EngineInfo = Shaped<typeof info>;
@@ -38,10 +43,14 @@ export type EngineImage = {
   readonly id: Digest;
   /** Normalised: `docker.io/library/nginx:1.25`. */
   readonly tags: readonly string[];
+  /** By which it was pulled: `docker.io/library/nginx@sha256:…`. */
+  readonly digests: readonly string[];
 };
 
 export type EngineContainer = {
   readonly id: string;
+  /** Id of its image. */
+  readonly image: string;
   readonly name: string;
   readonly isRunning: boolean;
 };
@@ -68,16 +77,20 @@ export class EngineClient {
   /** All, untagged ones too. */
   async images(signal: AbortSignal): Promise<EngineImage[]> {
     const list = await this.#get("/images/json?all=1", imageList, signal);
-    // Before API 1.43 untagged images carry a tag that says so.
-    const tags = (names: readonly string[]) => names.filter((name) => name !== "<none>:<none>").map(normalised);
-    return list.map(({ Id, RepoTags }) => ({ id: Id, tags: tags(RepoTags ?? []) }));
+    const names = (all: readonly string[] | undefined) => (all ?? []).filter((name) => !isNone(name)).map(normalised);
+    return list.map(({ Id, RepoTags, RepoDigests }) => ({
+      id: Id,
+      tags: names(RepoTags),
+      digests: names(RepoDigests),
+    }));
   }
 
   /** All, stopped ones too. */
   async containers(signal: AbortSignal): Promise<EngineContainer[]> {
     const list = await this.#get("/containers/json?all=1", containerList, signal);
-    return list.map(({ Id, Names, State }) => ({
+    return list.map(({ Id, ImageID, Names, State }) => ({
       id: Id,
+      image: ImageID ?? "",
       name: Names?.[0]?.replace(/^\//, "") ?? Id.slice(0, 12),
       isRunning: State === "running" || State === "paused",
     }));
@@ -97,13 +110,28 @@ export class EngineClient {
   /** Loads the images of an archive of the form of `docker save`. */
   async load(archive: Uint8Array, signal: AbortSignal): Promise<void> {
     const text = await this.#connection.send({ method: "POST", path: "/images/load?quiet=1", body: archive, signal });
-    // Failures after the first byte of the answer come as a line of it.
-    for (const line of text.split("\n")) {
-      const event = line.includes("errorDetail") ? readShape(loadEvent, parseJson(line)).value : undefined;
-      if (event === undefined) continue;
-      const { message } = event.errorDetail;
-      throw new RuntimeError("internal", `Docker at ${this.address} does not load the images: ${message}`);
-    }
+    this.#throwLateFailure(text, "does not load the images");
+  }
+
+  /** Pulls an image by its digest, from a repository as in normalised references. */
+  async pull(
+    repository: string,
+    digest: Digest,
+    credential: Credential | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const query = new URLSearchParams({ fromImage: repository, tag: digest });
+    const registryAuth = credential && authOf(credential);
+    const path = `/images/create?${query}`;
+    const text = await this.#connection.send({ method: "POST", path, registryAuth, signal });
+    this.#throwLateFailure(text, `does not pull ${repository}@${digest}`);
+  }
+
+  /** Calls when the daemon answers, and whenever something happens to images, until it ends. Always throws. */
+  async watchImages(sinceSeconds: number, onEvent: () => void, signal: AbortSignal): Promise<never> {
+    const query = new URLSearchParams({ filters: '{"type":["image"]}', since: String(sinceSeconds) });
+    for await (const _ of this.#connection.lines(`/events?${query}`, signal)) onEvent();
+    throw new RuntimeError("unavailable", `Docker at ${this.address} ended the stream of its events`);
   }
 
   /** Makes `name`, a normalised reference with a tag, a name of the image, whatever it named before. */
@@ -125,6 +153,15 @@ export class EngineClient {
     }
   }
 
+  /** Failures after the first byte of the answer come as a line of it. */
+  #throwLateFailure(text: string, what: string): void {
+    for (const line of text.split("\n")) {
+      const event = line.includes("errorDetail") ? readShape(lateFailure, parseJson(line)).value : undefined;
+      if (event === undefined) continue;
+      throw new RuntimeError("internal", `Docker at ${this.address} ${what}: ${event.errorDetail.message}`);
+    }
+  }
+
   async #get<T>(path: string, shape: Shape<T>, signal: AbortSignal): Promise<T> {
     const text = await this.#connection.send({ method: "GET", path, signal });
     const { value, problem } = readShape(shape, parseJson(text));
@@ -142,6 +179,23 @@ function parseJson(text: string): unknown {
   } catch {
     return undefined;
   }
+}
+
+/** Before API 1.43 images without a name have one that says so. */
+function isNone(name: string): boolean {
+  return name.startsWith("<none>") || name.endsWith("<none>");
+}
+
+/** As `AuthConfig` of the Engine API, section "Authentication". */
+function authOf(credential: Credential): string {
+  const { kind } = credential;
+  const auth =
+    kind === "password"
+      ? { username: credential.username, password: credential.password }
+      : kind === "identity-token"
+        ? { identitytoken: credential.token }
+        : { registrytoken: credential.token };
+  return Buffer.from(JSON.stringify(auth)).toString("base64url");
 }
 
 /** Docker shortens the names of its own registry. */

@@ -1,4 +1,5 @@
-import { request } from "node:http";
+import { type IncomingMessage, request } from "node:http";
+import { createInterface } from "node:readline";
 import { RuntimeError, type RuntimeErrorCode } from "../runtime-error.ts";
 
 export type EngineRequest = {
@@ -7,6 +8,8 @@ export type EngineRequest = {
   readonly path: string;
   /** A tar archive. */
   readonly body?: Uint8Array;
+  /** `X-Registry-Auth`: for registries that the daemon asks. */
+  readonly registryAuth?: string | undefined;
   readonly signal: AbortSignal;
 };
 
@@ -46,9 +49,39 @@ export class EngineConnection {
     throw new RuntimeError(code, `Docker at ${this.address}: ${method} ${path}: ${messageOf(text)} (${status})`);
   }
 
-  #exchange({ method, path, body, signal }: EngineRequest): Promise<{ status: number; text: string }> {
+  /**
+   * The lines of an answer that goes on, as they come; the first is empty, and says that the answer has begun. Throws as `send`, and
+   * `unavailable` when the daemon ends it.
+   */
+  async *lines(path: string, signal: AbortSignal): AsyncGenerator<string, void, undefined> {
+    try {
+      const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+        request({ socketPath: this.address, agent: false, path, signal }, resolve).on("error", reject).end();
+      });
+      const { statusCode = 0 } = answer;
+      if (statusCode !== 200) {
+        answer.destroy();
+        throw new RuntimeError(
+          codes[statusCode] ?? "internal",
+          `Docker at ${this.address}: GET ${path}: (${statusCode})`,
+        );
+      }
+      yield "";
+      yield* createInterface({ input: answer, crlfDelay: Number.POSITIVE_INFINITY });
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      throw error instanceof RuntimeError ? error : socketError(this.address, error);
+    }
+    signal.throwIfAborted();
+    throw new RuntimeError("unavailable", `Docker at ${this.address} ended GET ${path}: is it restarting?`);
+  }
+
+  #exchange({ method, path, body, registryAuth, signal }: EngineRequest): Promise<{ status: number; text: string }> {
     return new Promise((resolve, reject) => {
-      const headers = body && { "content-type": "application/x-tar", "content-length": body.length };
+      const headers = {
+        ...(body && { "content-type": "application/x-tar", "content-length": body.length }),
+        ...(registryAuth !== undefined && { "x-registry-auth": registryAuth }),
+      };
       const sent = request({ socketPath: this.address, agent: false, method, path, headers, signal }, (answer) => {
         const pieces: Buffer[] = [];
         let bytes = 0;

@@ -76,7 +76,18 @@ export async function addNamedImage(path: string, id: Digest, { target, names }:
   const before = images.get(id);
   const all = [...new Set([...(before?.names ?? []), ...names])];
   if (before !== undefined && before.target === target && all.length === before.names.length) return;
-  images.set(id, { target, names: all });
+  await writeNamedImages(path, images.set(id, { target, names: all }));
+}
+
+/** Takes a name out of the file: the tag is not ours any more. Durable after `syncFilesystem`. */
+export async function dropName(path: string, id: Digest, name: string): Promise<void> {
+  const images = new Map(await readNamedImages(path));
+  const before = images.get(id);
+  if (before?.names.includes(name) !== true) return;
+  await writeNamedImages(path, images.set(id, { ...before, names: before.names.filter((each) => each !== name) }));
+}
+
+async function writeNamedImages(path: string, images: NamedImages): Promise<void> {
   const document: Shaped<typeof namesDocument> = {
     formatVersion: "1",
     images: [...images].map(([each, image]) => ({ id: each, target: image.target, names: image.names })),

@@ -5,13 +5,11 @@ import type { FetchProgress } from "../../../src/runtime/image-keeper.ts";
 import { waitUntil } from "../processes.ts";
 import { contentOf, imageOf, signal, type World } from "./setting.ts";
 
-const repository = "example.com/keeper/fetched";
-
 /** How every keeper fetches. */
 export function testFetching(world: World): void {
   test("makes an image warm, under its digest alone, and does nothing when it is", async () => {
     await using scope = new AsyncDisposableStack();
-    const { keeper, others } = await world.makeSetting(scope);
+    const { keeper, others, repository } = await world.makeSetting(scope);
     const { other, another } = world.images();
     const sizes = other.resolved.layers.map(({ descriptor }) => descriptor.size);
     const total = sizes.reduce((sum, size) => sum + size, 0);
@@ -64,7 +62,7 @@ export function testFetching(world: World): void {
 
   test("stops when it is told to, and completes what is half done", async () => {
     await using scope = new AsyncDisposableStack();
-    const { keeper } = await world.makeSetting(scope);
+    const { keeper, repository } = await world.makeSetting(scope);
     const { another } = world.images();
     const stop = new AbortController();
     const reason = new Error("enough");

@@ -6,16 +6,13 @@ import { inject } from "../runtime-suite/setting.ts";
 import { appName } from "../runtimes/injection.ts";
 import { ChangeReader, contentOf, imageOf, signal, type World } from "./setting.ts";
 
-const repository = "example.com/keeper/image";
-const newName = () => `${repository}:${randomUUID()}`;
-
 /** What every keeper does with names and content. */
 export function testKeeping(world: World): void {
   test("says of each image whose it is, whether it is warm, and who uses it", async () => {
     await using scope = new AsyncDisposableStack();
-    const { keeper, runtime, others } = await world.makeSetting(scope);
+    const { keeper, runtime, others, repository } = await world.makeSetting(scope);
     const { disk, app, other } = world.images();
-    const name = newName();
+    const name = `${repository}:${randomUUID()}`;
     await inject(runtime, disk);
     await others.pull(name, other);
     const container = await others.startContainer(appName);
@@ -56,9 +53,9 @@ export function testKeeping(world: World): void {
 
   test("moves a name to a digest that is warm, whoever set it, and pins it", async () => {
     await using scope = new AsyncDisposableStack();
-    const { keeper, runtime, others } = await world.makeSetting(scope);
+    const { keeper, runtime, others, repository } = await world.makeSetting(scope);
     const { disk, app, other } = world.images();
-    const name = newName();
+    const name = `${repository}:${randomUUID()}`;
     await inject(runtime, disk);
     await others.pull(name, other);
     await keeper.setName(name, app.digest, { signal });
@@ -69,7 +66,7 @@ export function testKeeping(world: World): void {
       origin: { from: "disk", disk: disk.source.id },
       isPinned: true,
     });
-    const fresh = newName();
+    const fresh = `${repository}:${randomUUID()}`;
     await keeper.setName(fresh, app.digest, { signal });
     assert.equal((await imageOf(keeper, fresh))?.digest, app.digest);
     assert.equal((await contentOf(keeper, app.digest))?.isWarm, true);
@@ -82,18 +79,18 @@ export function testKeeping(world: World): void {
 
   test("refuses to name what is not warm", async () => {
     await using scope = new AsyncDisposableStack();
-    const { keeper } = await world.makeSetting(scope);
+    const { keeper, repository } = await world.makeSetting(scope);
     const { another } = world.images();
-    const name = newName();
+    const name = `${repository}:${randomUUID()}`;
     await assert.rejects(keeper.setName(name, another.digest, { signal }), { code: "failed-precondition" });
     assert.equal(await imageOf(keeper, name), undefined);
   });
 
   test("pins what others named, and gives it back as theirs", async () => {
     await using scope = new AsyncDisposableStack();
-    const { keeper, others } = await world.makeSetting(scope);
+    const { keeper, others, repository } = await world.makeSetting(scope);
     const { other } = world.images();
-    const name = newName();
+    const name = `${repository}:${randomUUID()}`;
     await others.pull(name, other);
     await keeper.setName(name, other.digest, { signal });
     const pinned = { name, digest: other.digest, origin: { from: "elsewhere" }, isPinned: true };
@@ -108,9 +105,13 @@ export function testKeeping(world: World): void {
 
   test("lets go of a name: removed, or left as if it had been pulled", async () => {
     await using scope = new AsyncDisposableStack();
-    const { keeper, others } = await world.makeSetting(scope);
+    const { keeper, others, repository } = await world.makeSetting(scope);
     const { other } = world.images();
-    const [theirs, removed, unpinned] = [newName(), newName(), newName()];
+    const [theirs, removed, unpinned] = [
+      `${repository}:${randomUUID()}`,
+      `${repository}:${randomUUID()}`,
+      `${repository}:${randomUUID()}`,
+    ];
     await others.pull(theirs, other);
     for (const name of [removed, unpinned]) {
       await keeper.setName(name, other.digest, { signal });
@@ -139,11 +140,11 @@ export function testKeeping(world: World): void {
 
   test("a name that a pull has set again is not removed", async () => {
     await using scope = new AsyncDisposableStack();
-    const { keeper, others } = await world.makeSetting(scope);
+    const { keeper, others, repository } = await world.makeSetting(scope);
     const { other, another } = world.images();
-    const name = newName();
+    const name = `${repository}:${randomUUID()}`;
     await others.pull(name, other);
-    await others.pull(newName(), another);
+    await others.pull(`${repository}:${randomUUID()}`, another);
     await keeper.setName(name, another.digest, { signal });
     assert.deepEqual((await imageOf(keeper, name))?.origin, { from: "fetch" });
     await others.pull(name, other);
@@ -154,11 +155,11 @@ export function testKeeping(world: World): void {
 
   test("does nothing once it is told to stop", async () => {
     await using scope = new AsyncDisposableStack();
-    const { keeper } = await world.makeSetting(scope);
+    const { keeper, repository } = await world.makeSetting(scope);
     const reason = new Error("enough");
     const stopped = { signal: AbortSignal.abort(reason) };
     await assert.rejects(keeper.observe(stopped), reason);
-    await assert.rejects(keeper.release(newName(), "remove", stopped), reason);
+    await assert.rejects(keeper.release(`${repository}:${randomUUID()}`, "remove", stopped), reason);
     for await (const change of keeper.changes(stopped)) assert.fail(JSON.stringify(change));
   });
 }
@@ -167,12 +168,12 @@ export function testKeeping(world: World): void {
 export function testTelling(world: World): void {
   test("tells of names that are set and removed, by whomsoever", async () => {
     await using scope = new AsyncDisposableStack();
-    const { keeper, others } = await world.makeSetting(scope);
+    const { keeper, others, repository } = await world.makeSetting(scope);
     const { other } = world.images();
     const end = new AbortController();
     const changes = new ChangeReader(keeper, end.signal);
     assert.deepEqual(await changes.listening(), [{ type: "listening" }]);
-    const [name, ours] = [newName(), newName()];
+    const [name, ours] = [`${repository}:${randomUUID()}`, `${repository}:${randomUUID()}`];
     await others.pull(name, other);
     await changes.changed(name);
     await keeper.setName(ours, other.digest, { signal });
@@ -190,13 +191,13 @@ export function testTelling(world: World): void {
   for (const how of ["stop", "kill"] as const) {
     test(`goes on when the daemon ends (${how}) and comes back`, async () => {
       await using scope = new AsyncDisposableStack();
-      const { keeper, others } = await world.makeSetting(scope);
+      const { keeper, others, repository } = await world.makeSetting(scope);
       const { other, another } = world.images();
       const end = new AbortController();
       scope.defer(() => end.abort());
       const changes = new ChangeReader(keeper, end.signal);
       await changes.listening();
-      const name = newName();
+      const name = `${repository}:${randomUUID()}`;
       await others.pull(name, other);
       await others.restart(how);
       const seen = await changes.listening();
@@ -206,7 +207,7 @@ export function testTelling(world: World): void {
       );
       assert.equal((await imageOf(keeper, name))?.digest, other.digest);
       assert.equal((await contentOf(keeper, other.digest))?.isWarm, true);
-      const later = newName();
+      const later = `${repository}:${randomUUID()}`;
       await others.pull(later, another);
       await changes.changed(later);
     });

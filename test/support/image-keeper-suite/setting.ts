@@ -35,7 +35,13 @@ export type Others = {
 };
 
 /** A node without images of ours. */
-export type Setting = { readonly keeper: ImageKeeper; readonly runtime: Runtime; readonly others: Others };
+export type Setting = {
+  readonly keeper: ImageKeeper;
+  readonly runtime: Runtime;
+  readonly others: Others;
+  /** That images are pulled and fetched from: `host/path`. */
+  readonly repository: string;
+};
 
 export type SuiteImage = {
   readonly layout: string;

@@ -36,6 +36,7 @@ const noRecordLabels: LabelChange = {
   [label.disk]: undefined,
   [label.name]: undefined,
   [label.fetched]: undefined,
+  [label.target]: undefined,
   [pinnedLabel]: undefined,
 };
 

@@ -24,7 +24,7 @@ async function writeRecord(
   { name, action }: RecordChange,
 ): Promise<void> {
   const ofCri = node.namespace === criNamespace && criImageLabels;
-  const labels = { [label.disk]: open.disk.id, ...ofCri, [label.name]: name };
+  const labels = { [label.disk]: open.disk.id, ...ofCri, [label.name]: name, [label.target]: target.digest };
   atStep("record");
   meter.count("record");
   try {

@@ -41,7 +41,11 @@ export async function setName(
   }
   const target = known[0]?.target ?? (await descriptorOf(node, documents, digest, signal));
   const owner = disk === undefined ? "fetched" : { disk };
-  const ours = (record: string): LabelChange => ({ ...noLabels, ...recordLabels(record, owner, isCri) });
+  const ours = (record: string): LabelChange => ({
+    ...noLabels,
+    ...recordLabels(record, owner, isCri),
+    [label.target]: digest,
+  });
   // The tag comes last: whoever finds it finds the others (3.1 of what CRI needs: id, repository@digest, tag).
   if (isCri) {
     const others = [idRecordName(config), `${repositoryOf(name)}@${digest}`];
@@ -75,6 +79,7 @@ const noLabels: LabelChange = {
   [label.fetched]: undefined,
   [label.kept]: undefined,
   [label.name]: undefined,
+  [label.target]: undefined,
   [pinnedLabel]: undefined,
 };
 

@@ -3,11 +3,11 @@ import type { Runtime } from "../../runtime.ts";
 import { containerdName } from "../containerd-node.ts";
 import { ContainerdRuntime } from "../containerd-runtime.ts";
 import { ContainerdImageKeeper } from "./containerd-image-keeper.ts";
-import { NodeConnection } from "./node-connection.ts";
+import { connectNode, type NodeConnection } from "./node-connection.ts";
 
 /** Throws `RuntimeError` and `HostError`. */
 export async function openContainerdNodeRuntime(address: string, namespace: string): Promise<NodeRuntime> {
-  const connection = await NodeConnection.open(address, namespace);
+  const connection = await connectNode(address, namespace);
   try {
     const images = await ContainerdImageKeeper.open(connection);
     return { runtime: sharedRuntime(connection), images, close: () => images.close() };

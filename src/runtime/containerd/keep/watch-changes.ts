@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ChangeQueue } from "../../change-queue.ts";
-import { HostError } from "../../host/host-error.ts";
+import type { ChangeQueue } from "../../change-queue.ts";
 import type { ImageChange } from "../../image-keeper.ts";
+import { keepListening, type RetryTimes } from "../../keep-listening.ts";
 import { RuntimeError } from "../../runtime-error.ts";
 import type { ContainerdEvent } from "../client/events.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
@@ -13,15 +13,13 @@ import { pollSnapshots } from "./poll-snapshots.ts";
 /** What is watched: the parts of a node that this needs. */
 export type WatchedNode = Pick<ContainerdNode, "client" | "in" | "namespace" | "version" | "snapshots">;
 
-export type WatchTimes = {
+export type WatchTimes = RetryTimes & {
   /** Between two proofs that events arrive. */
   readonly proofIntervalMs: number;
   /** After which an event that did not arrive means that the stream is dead. */
   readonly proofTimeoutMs: number;
   /** Where garbage collection sends no events. */
   readonly pollIntervalMs: number;
-  readonly firstRetryMs: number;
-  readonly maxRetryMs: number;
 };
 
 const usualTimes: WatchTimes = {
@@ -40,52 +38,16 @@ const firstProofMs = 100;
  * dead, so an event of our own proves both: `listening` comes when it has arrived. `connect` gives the node as it is now, and is asked again
  * after each loss.
  */
-export async function* watchChanges(
+export function watchChanges(
   connect: () => Promise<WatchedNode>,
   signal: AbortSignal,
   times: WatchTimes = usualTimes,
 ): AsyncGenerator<ImageChange, void, undefined> {
-  const queue = new ChangeQueue();
-  const end = new AbortController();
-  const running = AbortSignal.any([signal, end.signal]);
-  // Events are taken in while the reader is busy: containerd would keep them in its memory.
-  const watching = keepListening(connect, queue, running, times).then(
-    () => queue.end(),
-    (error) => queue.fail(error),
+  return keepListening(
+    async (queue, running, onListening) => listen(await connect(), queue, running, times, onListening),
+    signal,
+    times,
   );
-  try {
-    yield* queue.read(signal);
-  } finally {
-    end.abort();
-    await watching;
-  }
-}
-
-async function keepListening(
-  connect: () => Promise<WatchedNode>,
-  queue: ChangeQueue,
-  signal: AbortSignal,
-  times: WatchTimes,
-): Promise<void> {
-  let retryMs = times.firstRetryMs;
-  let isLost = false;
-  while (!signal.aborted) {
-    try {
-      const node = await connect();
-      await listen(node, queue, signal, times, () => {
-        retryMs = times.firstRetryMs;
-        isLost = false;
-        queue.push({ type: "listening" });
-      });
-    } catch (error) {
-      if (signal.aborted) return;
-      if (!(error instanceof RuntimeError || error instanceof HostError)) throw error;
-      if (!isLost) queue.push({ type: "lost", message: error.message });
-      isLost = true;
-    }
-    await sleep(retryMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {});
-    retryMs = Math.min(retryMs * 2, times.maxRetryMs);
-  }
 }
 
 /** Until the stream ends or is dead; always throws. */

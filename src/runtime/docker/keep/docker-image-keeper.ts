@@ -1,0 +1,78 @@
+import { join } from "node:path";
+import type { Digest, Platform } from "../../../oci/descriptor.ts";
+import type { ResolvedImage } from "../../../oci/resolved-image.ts";
+import type {
+  FetchOptions,
+  FetchReport,
+  ImageChange,
+  ImageFolders,
+  ImageKeeper,
+  ImageObservation,
+} from "../../image-keeper.ts";
+import { keepListening } from "../../keep-listening.ts";
+import type { SharedNode } from "../../shared-node.ts";
+import { type DockerNode, dockerName } from "../docker-node.ts";
+import { pullImage, releaseName, setName } from "./change-names.ts";
+import { observeImages } from "./read-images.ts";
+import { listen } from "./watch-changes.ts";
+
+/** The images of a Docker with overlay2, which pulls them itself. */
+export class DockerImageKeeper implements ImageKeeper {
+  readonly fetchedBy = "runtime";
+  readonly #shared: SharedNode<DockerNode>;
+
+  /** Takes over `shared`: `close` closes it. */
+  constructor(shared: SharedNode<DockerNode>) {
+    this.#shared = shared;
+  }
+
+  get name(): string {
+    return dockerName(this.#shared.last);
+  }
+
+  get platform(): Platform {
+    return this.#shared.last.platform;
+  }
+
+  get folders(): ImageFolders {
+    const { root } = this.#shared.last.store;
+    return { blobs: join(root, "image"), snapshots: join(root, "overlay2") };
+  }
+
+  observe({ signal }: { readonly signal: AbortSignal }): Promise<ImageObservation> {
+    return this.#use(signal, (node) => observeImages(node, signal));
+  }
+
+  async *changes({ signal }: { readonly signal: AbortSignal }): AsyncGenerator<ImageChange, void, undefined> {
+    const changes = keepListening(async (queue, running, onListening) => {
+      const { engine } = await this.#shared.use(async (node) => node);
+      return listen(engine, queue, running, onListening);
+    }, signal);
+    for await (const change of changes) {
+      // Whoever comes back may be another.
+      if (change.type === "lost") this.#shared.suspect();
+      yield change;
+    }
+  }
+
+  fetch(image: ResolvedImage, repository: string, options: FetchOptions): Promise<FetchReport> {
+    return this.#use(options.signal, (node) => pullImage(node, image, repository, options));
+  }
+
+  setName(name: string, digest: Digest, { signal }: { readonly signal: AbortSignal }): Promise<void> {
+    return this.#use(signal, (node) => setName(node, name, digest, signal));
+  }
+
+  release(name: string, how: "remove" | "unpin", { signal }: { readonly signal: AbortSignal }): Promise<void> {
+    return this.#use(signal, (node) => releaseName(node, name, how, signal));
+  }
+
+  close(): Promise<void> {
+    return this.#shared.close();
+  }
+
+  async #use<Result>(signal: AbortSignal, work: (node: DockerNode) => Promise<Result>): Promise<Result> {
+    signal.throwIfAborted();
+    return this.#shared.use(work);
+  }
+}
