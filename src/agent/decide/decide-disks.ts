@@ -1,4 +1,5 @@
 import type { DiskStatus } from "../../runtime/runtime.ts";
+import { isDead as isLost } from "../desired/wanted-disks.ts";
 import type { FoundDisk } from "../disks/disk-finder.ts";
 import type { AgentDiskStatus, DiskPhase } from "../status.ts";
 import { keyOf } from "./action.ts";
@@ -100,9 +101,9 @@ function letGoOf(view: View, plan: Plan, status: DiskStatus): void {
 }
 
 /** Nothing of it can be started: its mount or its bytes are gone. A file that was only unlinked lives on. */
-function isDead({ found, observation }: View, { source, isMounted, images }: DiskStatus): boolean {
-  if (!isMounted || found.some(({ path, state }) => path === source && state === "broken")) return true;
-  return images.length > 0 && images.every(({ digest }) => observation.contents.get(digest)?.isWarm !== true);
+function isDead({ found, observation }: View, status: DiskStatus): boolean {
+  const isBroken = found.some(({ path, state }) => path === status.source && state === "broken");
+  return isBroken || isLost(status, observation.contents);
 }
 
 function ejectUnused({ nowMs }: View, plan: Plan, { id, heldBy }: DiskStatus): void {
@@ -122,10 +123,11 @@ function isReady(view: View, id: string): boolean {
 }
 
 /** Somebody injected it by hand without the agent: neither is it in a place of ours, nor has it been. */
-function isFromElsewhere({ record, policy, found }: View, { id, source, isMounted }: DiskStatus): boolean {
-  if (!isMounted || Object.hasOwn(record.byHand, id) || Object.hasOwn(record.seenDisks, id)) return false;
-  if (found.some(({ path, identity }) => path === source || identity?.id === id)) return false;
-  return !policy.diskFolders.some((folder) => source.startsWith(`${folder}/`));
+function isFromElsewhere(view: View, status: DiskStatus): boolean {
+  const { record, policy, memory } = view;
+  const { id, source } = status;
+  if (Object.hasOwn(record.byHand, id) || Object.hasOwn(record.seenDisks, id) || memory.everFound.has(id)) return false;
+  return !isDead(view, status) && !policy.diskFolders.some((folder) => source.startsWith(`${folder}/`));
 }
 
 function running(view: View, id: string, phase: DiskPhase): DiskPhase {

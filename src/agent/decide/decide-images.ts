@@ -8,7 +8,10 @@ import { decideResolve, waitsForRegistry } from "./decide-resolve.ts";
 import { FetchQueue } from "./fetch-queue.ts";
 import { Injections } from "./injections.ts";
 import { type ImageVerdict, type Plan, verdict } from "./plan.ts";
-import { contentOf, digestName, isWarm, type View } from "./world.ts";
+import { contentOf, digestName, isLeftToOthers, isWarm, type View } from "./world.ts";
+
+/** So often in vain, and a disk is taken not to have what it says. */
+const vainInjections = 3;
 
 /** What every image needs, the most urgent first: already warm, else a disk, else the registry. */
 export function decideImages(view: View, plan: Plan): ReadonlyMap<string, ImageVerdict> {
@@ -45,6 +48,8 @@ function decideImage(
     pin(view, plan, image);
     return () => verdict("Warm");
   }
+  if (isLeftToOthers(view, image))
+    return () => verdict("Held", "others have given its name to an image that is not whole");
   if (view.memory.evicted.has(wanted.digest))
     return () => verdict("Held", "given up for space; it comes back when there has been room for ten minutes");
   const untilMs = Math.max(
@@ -111,8 +116,9 @@ function whileWaiting({ memory }: View, { name }: DesiredImage): ImageVerdict {
   return verdict("Pending", "others are changing it");
 }
 
-/** Disks that can give the image, best first. */
-function usableFor({ memory }: View, { disks, wanted }: DesiredImage): readonly UsableDisk[] {
+/** Disks that can give the image, best first; none for a listed one that they were to give several times in vain: that is fetched. */
+function usableFor({ memory }: View, { disks, wanted, name, sets }: DesiredImage): readonly UsableDisk[] {
+  if (sets.length > 0 && (memory.vain.get(name)?.count ?? 0) >= vainInjections) return [];
   return disks.filter(({ id }) => !memory.skipped.has(`${id} ${wanted?.digest}`));
 }
 

@@ -4,7 +4,7 @@ import type { UsableDisk } from "../desired/wanted-disks.ts";
 import type { Action } from "./action.ts";
 import { waitsForRegistry } from "./decide-resolve.ts";
 import { type ImageVerdict, type Plan, verdict } from "./plan.ts";
-import type { View } from "./world.ts";
+import { isLeftToOthers, type View } from "./world.ts";
 
 /** Gathers what is needed of each disk into one injection. */
 export class Injections {
@@ -93,12 +93,11 @@ export class Injections {
 /** Names of a disk that are to stand for something else than it says, or that others have set and nobody lists. */
 export function keptTags(view: View, disk: Pick<UsableDisk, "images">): readonly string[] {
   return view.desired.flatMap((image) => {
-    const { name, wanted, sets } = image;
+    const { name, wanted } = image;
     const digest = digestOnDisk(disk, name);
     if (digest === undefined) return [];
-    const record = view.records.get(name);
-    const isOthers = sets.length === 0 && record?.origin.from === "elsewhere" && record.digest !== digest;
-    return digest !== wanted?.digest || isOthers || waitsForRegistry(view, image) ? [name] : [];
+    const isOthers = isLeftToOthers(view, image) || waitsForRegistry(view, image);
+    return digest !== wanted?.digest || isOthers ? [name] : [];
   });
 }
 

@@ -21,6 +21,8 @@ export type Memory = {
   readonly idleSince: ReadonlyMap<Digest, number>;
   /** By id of an injected disk: since when it has not been where it was, or not been readable. */
   readonly awaySince: ReadonlyMap<string, number>;
+  /** Ids of disks that were found at some time: they are not somebody else's. */
+  readonly everFound: ReadonlySet<string>;
   /** Digests that were given up for space. */
   readonly evicted: ReadonlySet<Digest>;
   readonly lastEvictedMs: number;
@@ -51,6 +53,8 @@ export type ImageMemory = {
   readonly disappearances: number;
 };
 
+/** A finder that shows ever new ids must not fill the memory. */
+const maxFound = 1000;
 const rememberedLosses = 20;
 const lossWindowMs = 3_600_000;
 /** Given-up images come back when there has been room for so long. */
@@ -66,6 +70,7 @@ export function emptyMemory(startedAtMs: number): Memory {
     images: new Map(),
     idleSince: new Map(),
     awaySince: new Map(),
+    everFound: new Set(),
     evicted: new Set(),
     lastEvictedMs: Number.NEGATIVE_INFINITY,
     roomSinceMs: undefined,
@@ -95,6 +100,9 @@ export function notice(world: World): Memory {
     strangers: noticeStrangers(view),
     idleSince: noticeIdle(view),
     awaySince: noticeAway(view),
+    everFound: new Set(
+      [...memory.everFound, ...world.found.flatMap(({ identity }) => identity?.id ?? [])].slice(-maxFound),
+    ),
     roomSinceMs,
     evicted: isRoomy ? new Set() : memory.evicted,
   };

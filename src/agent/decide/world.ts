@@ -55,13 +55,18 @@ export function contentOf({ observation }: View, { wanted }: DesiredImage): Node
   return wanted && observation.contents.get(wanted.digest);
 }
 
-/** Whether the image is as it is to be: the digest warm, and the name on it. */
+/** Whether the name of an image that nobody lists was given to another one by others: it is not ours to move, then. */
+export function isLeftToOthers({ records }: View, { name, sets, wanted }: DesiredImage): boolean {
+  const record = records.get(name);
+  return sets.length === 0 && record?.origin.from === "elsewhere" && record.digest !== wanted?.digest;
+}
+
+/** Whether a container can be started by that name, of what it is to stand for. */
 export function isWarm(view: View, image: DesiredImage): boolean {
-  if (contentOf(view, image)?.isWarm !== true) return false;
   const record = view.records.get(image.name);
-  if (record?.digest === image.wanted?.digest) return true;
-  // The tag of an image that nobody lists is not ours to move.
-  return image.sets.length === 0 && record?.origin.from === "elsewhere";
+  if (record === undefined) return false;
+  const isAsWanted = record.digest === image.wanted?.digest || isLeftToOthers(view, image);
+  return isAsWanted && view.observation.contents.get(record.digest)?.isWarm === true;
 }
 
 /** `repository@digest`. */

@@ -14,7 +14,7 @@ const older = diskIdentity("a", 1, { [web]: testDigest("web-1"), [db]: testDiges
 const newer = diskIdentity("a", 2, { [web]: testDigest("web-2") });
 
 function usable(found: readonly FoundDisk[], facts: Partial<DiskFacts> = {}) {
-  return usableDisks({ found, injected: [], record: emptyRecord, inject: "All", ...facts });
+  return usableDisks({ found, injected: [], contents: new Map(), record: emptyRecord, inject: "All", ...facts });
 }
 
 function desired(found: readonly FoundDisk[], refs: readonly string[] = [], facts: Partial<DiskFacts> = {}) {

@@ -1,3 +1,5 @@
+import type { Digest } from "../../oci/descriptor.ts";
+import type { NodeContent } from "../../runtime/image-keeper.ts";
 import type { DiskStatus } from "../../runtime/runtime.ts";
 import type { DiskIdentity, FoundDisk } from "../disks/disk-finder.ts";
 import type { AgentRecord } from "../state/agent-state.ts";
@@ -14,6 +16,8 @@ export type UsableDisk = DiskIdentity & {
 export type DiskFacts = {
   readonly found: readonly FoundDisk[];
   readonly injected: readonly DiskStatus[];
+  /** What the node has of each digest. */
+  readonly contents: ReadonlyMap<Digest, Pick<NodeContent, "isWarm">>;
   readonly record: Pick<AgentRecord, "holds" | "byHand">;
   readonly inject: "All" | "Listed";
 };
@@ -22,7 +26,7 @@ export type DiskFacts = {
  * The disks that images may come from: those that are trusted and not held, each id once, and those injected by hand; newest first. A disk
  * that a newer one replaces is wanted only for what is listed and nowhere else.
  */
-export function usableDisks({ found, injected, record, inject }: DiskFacts): readonly UsableDisk[] {
+export function usableDisks({ found, injected, contents, record, inject }: DiskFacts): readonly UsableDisk[] {
   const held = new Set(record.holds);
   const sources = new Map(injected.map(({ id, source }) => [id, source]));
   const byId = new Map<string, { readonly identity: DiskIdentity; readonly path: string; readonly entry: string }>();
@@ -44,7 +48,7 @@ export function usableDisks({ found, injected, record, inject }: DiskFacts): rea
   });
   for (const status of injected) {
     const given = Object.hasOwn(record.byHand, status.id) ? record.byHand[status.id] : undefined;
-    if (given === undefined || byId.has(status.id) || held.has(status.id) || !status.isMounted) continue;
+    if (given === undefined || byId.has(status.id) || held.has(status.id) || isDead(status, contents)) continue;
     const { id, line, sequence, images } = status;
     disks.push({
       id,
@@ -58,6 +62,11 @@ export function usableDisks({ found, injected, record, inject }: DiskFacts): rea
     });
   }
   return disks.sort(newestFirst);
+}
+
+/** Whether nothing of an injected disk can be started: it is not mounted, or its bytes are gone. */
+export function isDead({ isMounted, images }: DiskStatus, contents: DiskFacts["contents"]): boolean {
+  return !isMounted || (images.length > 0 && images.every(({ digest }) => contents.get(digest)?.isWarm === false));
 }
 
 type Age = Pick<DiskIdentity, "id" | "line" | "sequence" | "createdSeconds">;

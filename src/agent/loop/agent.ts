@@ -49,7 +49,8 @@ export class Agent {
     try {
       const { id } = open.disk;
       const world = this.#loop.world;
-      const isFound = world?.found.some((found) => found.path === path && found.state === "trusted");
+      const present = await this.#parts.disks.find({ signal: options.signal });
+      const isFound = present.some((found) => found.path === path && found.state === "trusted");
       await this.#parts.state.change((record) => ({
         ...record,
         holds: record.holds.filter((held) => held !== id),

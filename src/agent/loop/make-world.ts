@@ -15,7 +15,13 @@ export function makeWorld(sight: Sight, { configuration, ...facts }: WorldFacts)
   const policy = policyOf(configuration.agent);
   const { images: listed, sets } = listImages(configuration.sets, policy.labels);
   const { found, injected, observation } = sight;
-  const usable = usableDisks({ found, injected, record: facts.record, inject: policy.inject });
+  const usable = usableDisks({
+    found,
+    injected,
+    contents: observation.contents,
+    record: facts.record,
+    inject: policy.inject,
+  });
   const { images } = observation;
   const desired = desiredImages({ listed, disks: usable, injected, images, tags: facts.record.tags });
   return { ...sight, ...facts, policy, sets, usable, desired };

@@ -6,9 +6,6 @@ import { failureDelayMs } from "../decide/back-off.ts";
 import type { Memory } from "../decide/memory.ts";
 import type { Outcome } from "./acting.ts";
 
-/** So often in vain, and a disk is taken not to have what it says. */
-const vainInjections = 3;
-
 /** The memory once an action has begun: what is given up for space is not taken back meanwhile. */
 export function afterStart(memory: Memory, action: Action, nowMs: number): Memory {
   if (action.type !== "release" || action.why !== "space") return memory;
@@ -78,8 +75,7 @@ function afterInjection(
   const skipped = new Set(memory.skipped);
   const notes = new Map(memory.notes);
   for (const image of images) {
-    const isGivenUp = image.names.some((name) => (vain.get(name)?.count ?? 0) >= vainInjections);
-    if (image.result === "skipped" || isGivenUp) skipped.add(`${disk} ${image.digest}`);
+    if (image.result === "skipped") skipped.add(`${disk} ${image.digest}`);
     for (const name of image.names) notes.set(name, image.conditions);
   }
   return { ...memory, vain, skipped, notes };
