@@ -113,7 +113,11 @@ export async function removeRecords(
   return new Map([...removed].map(([disk, targets]) => [disk, targets.size]));
 }
 
-/** Removes snapshots, those first that stand on others. Throws `RuntimeError` `failed-precondition` when somebody stands on one. */
+/**
+ * Removes snapshots, those first that stand on others. Where a collection has taken the upper one, containerd keeps in mind that the lower one had
+ * a child and never removes it when it is asked to (`core/metadata/gc.go`, remove): the collection that follows does. Throws `RuntimeError`
+ * `failed-precondition` when somebody stands on one.
+ */
 export async function removeSnapshots(
   node: ContainerdNode,
   state: OwnedState,
@@ -129,8 +133,19 @@ export async function removeSnapshots(
   for (const level of levels.reverse()) {
     if (level === undefined) continue;
     atStep("remove-snapshots");
-    await sideBySide(level, (name) => unlessGone(node.snapshotWriter.remove(name)));
+    await sideBySide(level, async (name) => {
+      try {
+        await unlessGone(node.snapshotWriter.remove(name));
+      } catch (error) {
+        if (!isRuntimeError(error, "failed-precondition") || (await hasChild(node, name))) throw error;
+      }
+    });
   }
+}
+
+async function hasChild(node: ContainerdNode, name: string): Promise<boolean> {
+  const children = await Array.fromAsync(node.snapshots.list([`parent==${name}`]));
+  return children.length > 0;
 }
 
 /** Removes the records of claimed blobs; the collection that follows unlinks their files, unless another namespace has them. */
