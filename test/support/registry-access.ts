@@ -4,6 +4,7 @@ import type { RegistryAccess } from "../../src/runtime/containerd/registry/regis
 export function registryAccess(settings: Partial<RegistryAccess> = {}): RegistryAccess {
   return {
     source: "test",
+    isRunning: true,
     hostsDirectories: [],
     tables: { mirrors: {}, configs: {} },
     environment: {},

@@ -39,6 +39,8 @@ export type RegistryResolverOptions = {
   readonly kubelet?: AgentCredentialOptions["kubelet"];
 };
 
+/** As long as the runtime does not run and only its files are known. */
+const filesAgeMs = 2000;
 const defaultRate = { perSecond: 5, burst: 20 };
 
 /** Asks registries as the runtime of this node would: the same servers in the same order, certificates and proxies. */
@@ -156,18 +158,25 @@ export class RegistryImageResolver implements ImageResolver {
     return override ? { perSecond: override.requestsPerSecond, burst: override.burst } : defaultRate;
   }
 
-  /** What was read last holds on where it cannot be read again. */
+  /** What was read last of a daemon that ran holds on where it cannot be read again. */
   async #currentAccess(): Promise<RegistryAccess> {
     const { access, accessAgeMs = 60_000 } = this.#options;
     const last = this.#access;
-    if (last && performance.now() - last.atMs < accessAgeMs) return last.value;
-    const value = access().catch((error: unknown) => {
-      if (last) return last.value;
-      this.#access = undefined;
-      throw error;
-    });
-    this.#access = { value, atMs: performance.now() };
-    const read = await value;
+    const known = last && (await last.value);
+    const ageMs = known?.isRunning === false ? Math.min(accessAgeMs, filesAgeMs) : accessAgeMs;
+    if (last && known && performance.now() - last.atMs < ageMs) return known;
+    // Others who found the same are served by one reading.
+    if (this.#access && this.#access !== last) return this.#access.value;
+    const reading = access().then(
+      (read) => (known?.isRunning && !read.isRunning ? known : read),
+      (error: unknown) => {
+        if (known) return known;
+        this.#access = undefined;
+        throw error;
+      },
+    );
+    this.#access = { value: reading, atMs: performance.now() };
+    const read = await reading;
     this.#proxies = goProxies(read.environment);
     return read;
   }

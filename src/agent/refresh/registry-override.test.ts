@@ -4,6 +4,8 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { inspect } from "node:util";
 import { makeCertificates } from "../../../test/support/certificates.ts";
 import {
   type FaultRegistry,
@@ -148,6 +150,25 @@ test("a proxy of its own takes the place of the runtime's, or none does", async 
   assert.deepEqual(asked, ["runtime a.example", "own b.example"]);
 });
 
+test("the password of a proxy is in no error", async () => {
+  const secret = "canary-90c1-proxy";
+  const proxy = await listen((_, outgoing) => outgoing.writeHead(407).end(secret));
+  scope.defer(() => proxy.stop());
+  proxy.server.on("connect", (_, socket) => socket.end("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"));
+  for (const host of [proxy.host, "127.0.0.1:1", "no.such.invalid:1"]) {
+    const url = `http://user:${secret}@${host}`;
+    for (const override of [[], [{ prefix: "registry.example", proxy: url }]]) {
+      const resolver = resolverOf(() => override, { environment: { HTTPS_PROXY: url } });
+      const error = await resolve(resolver, "registry.example/a/b").then(
+        () => assert.fail("it was resolved"),
+        (reason: unknown) => inspect(reason, { depth: 20, showHidden: true }),
+      );
+      assert.match(error, /registry\.example/);
+      assert.ok(!error.includes(secret), error);
+    }
+  }
+});
+
 test("a hosts.toml that changes counts, and one that is broken is told and left out, as containerd does", async () => {
   const [one, two] = [await start(), await start()];
   await configure("registry.example", `[host."${one.origin}"]`);
@@ -162,6 +183,27 @@ test("a hosts.toml that changes counts, and one that is broken is told and left 
   await configure(one.host, "");
   await resolve(resolver, `${one.host}/a/b`);
   assert.deepEqual(resolver.problems, []);
+});
+
+test("a runtime that starts after the agent is read again soon, and one that stops is not forgotten", async () => {
+  const registry = await start();
+  await configure("registry.example", `[host."${registry.origin}"]`);
+  let isRunning = false;
+  const resolver = new RegistryImageResolver({
+    access: async () => registryAccess({ isRunning, hostsDirectories: isRunning ? [hosts] : [] }),
+    settings: () => ({ registries: [], dockerConfigs: [] }),
+    environment: {},
+    kubelet: async () => undefined,
+    limits: { "fetch-retries": 0 },
+    reloadAfterMs: 0,
+    accessAgeMs: 50,
+  });
+  scope.defer(() => resolver.close());
+  await assert.rejects(resolve(resolver, "registry.example/a/b"), { code: "registry-unreachable" });
+  for (isRunning of [true, false]) {
+    await sleep(60);
+    await resolve(resolver, "registry.example/a/b");
+  }
 });
 
 test("what was last known of the runtime holds while it cannot be asked", async () => {

@@ -5,7 +5,7 @@ const absolutePath = z.string().regex(/^\/[^\0]*$/, "must be an absolute path");
 const prefix = z
   .string()
   .regex(
-    /^[A-Za-z0-9.*[\]:-]+(\/[a-z0-9._-]+)*$/,
+    /^[A-Za-z0-9.*[\]:-]+(\/[a-z0-9._-]+)*\/?$/,
     "must be a registry host, or host and path, such as registry.example/team",
   );
 

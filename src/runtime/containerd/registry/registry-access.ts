@@ -13,6 +13,8 @@ import { unitEnvironment } from "./unit-environment.ts";
 export type RegistryAccess = {
   /** Where this was read, for a person. */
   readonly source: string;
+  /** Whether the daemon ran; what its files say need not be what it will start with. */
+  readonly isRunning: boolean;
   /** Folders of hosts.toml files; the first that knows a host counts. None: `tables` hold. */
   readonly hostsDirectories: readonly string[];
   /** The old form. Its mirrors do not count where there are `hostsDirectories`; credentials do. */
@@ -61,6 +63,7 @@ export async function readRegistryAccess(
   const hasDefault = told?.configPath === undefined && pid !== undefined && (await isAtLeast22(client));
   const path = table.configPath || (hasDefault && Object.keys(tables.mirrors).length === 0 ? defaultDirectories : "");
   return {
+    isRunning: pid !== undefined,
     source: told === undefined ? configuration.path : `containerd at ${address}`,
     hostsDirectories: path.split(":").filter((each) => each !== ""),
     tables,
