@@ -1,88 +1,24 @@
 import assert from "node:assert/strict";
-import { randomUUID } from "node:crypto";
-import {
-  copyFile,
-  mkdir,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  rmdir,
-  stat,
-  symlink,
-  truncate,
-  writeFile,
-} from "node:fs/promises";
+import { copyFile, readdir, readFile, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
+import {
+  holdsDisk,
+  inject,
+  makeDisk,
+  mounts,
+  quick,
+  snapshotsFolder,
+  unmountAll,
+} from "../../../test/support/injected-folder.ts";
 import { attachLoopDevice } from "../../../test/support/mount.ts";
-import { recordDevice, recorderReason } from "../../../test/support/power-cut/recorded-device.ts";
 import { needs } from "../../../test/support/privileges.ts";
 import { run } from "../../../test/support/processes.ts";
-import { makeSmallDisk } from "../../../test/support/small-disk.ts";
-import { type Scope, temporaryDirectory } from "../../../test/support/temporary.ts";
+import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { diskMountPoint } from "../host/disk-mount-point.ts";
 import { startDiskWait } from "../host/disk-search.ts";
-import { type DiskSource, readDiskSource } from "../host/disk-source.ts";
-import { HostError } from "../host/host-error.ts";
-import { SystemMounts } from "../host/system-mounts.ts";
-import { type MountAllOptions, mountAll } from "./mount-all.ts";
+import { mountAll } from "./mount-all.ts";
 import { carrierFileName } from "./ownership.ts";
-
-/** What injection leaves in the folder of a snapshotter, made by hand, and nothing else: there is no containerd. */
-
-const mounts = new SystemMounts();
-const noRecorder = await recorderReason();
-const treeName = `images/${"0".repeat(64)}`;
-
-/** A disk of its own contents, so that tests at the same time have different ids. */
-async function makeDisk(scope: Scope): Promise<DiskSource> {
-  const { path } = await makeSmallDisk(scope, `${randomUUID()}\n`);
-  const source = await readDiskSource(path);
-  scope.defer(async () => {
-    const mountPoint = diskMountPoint(source.id);
-    await mounts.unmount(mountPoint, { detach: true });
-    await rmdir(mountPoint).catch(() => {});
-  });
-  return source;
-}
-
-async function snapshotsFolder(scope: Scope): Promise<string> {
-  const folder = await temporaryDirectory(scope, "snapshots");
-  scope.defer(async () => {
-    const table = await mounts.table();
-    for (const { mountPoint } of table.below(folder).reverse()) await mounts.unmount(mountPoint, { detach: true });
-  });
-  return folder;
-}
-
-/** A carrier and one snapshot that leads through it; the carrier's `fs`. */
-async function inject(
-  folder: string,
-  number: number,
-  { id, line, sequence, path }: DiskSource,
-  changes: Record<string, unknown> = {},
-): Promise<string> {
-  const fs = join(folder, String(number), "fs");
-  await mkdir(fs, { recursive: true });
-  const file = { formatVersion: "1", id, line, sequence, source: path, ...changes };
-  await writeFile(join(fs, carrierFileName), JSON.stringify(file));
-  await mkdir(join(folder, String(number + 1)));
-  await symlink(`../${number}/fs/${treeName}`, join(folder, String(number + 1), "fs"));
-  return fs;
-}
-
-async function unmountAll(disk: DiskSource, ...carriers: readonly string[]): Promise<void> {
-  for (const fs of carriers) assert.equal(await mounts.unmount(fs), true);
-  assert.equal(await mounts.unmount(diskMountPoint(disk.id)), true);
-}
-
-const holdsDisk = async (fs: string, { id }: DiskSource) =>
-  JSON.parse(await readFile(join(fs, "nodewarm.json"), "utf8")).id === id;
-
-const quick = (folder: string, options: MountAllOptions = {}): Promise<Awaited<ReturnType<typeof mountAll>>> =>
-  mountAll({ snapshotsFolders: [folder], wait: startDiskWait(0), ...options });
 
 describe("mount --all", { skip: needs("losetup") }, () => {
   test("mounts what was injected, once, and again after everything was unmounted", async () => {
@@ -312,121 +248,5 @@ describe("mount --all", { skip: needs("losetup") }, () => {
     for (const report of reports) assert.deepEqual(report.disks[0]?.carriers, [fs]);
     await unmountAll(disk, fs);
     assert.equal((await mounts.table()).at(fs), undefined);
-  });
-
-  test("a disk whose device failed is mounted anew when it is back, and who uses the old mount keeps it", {
-    skip: noRecorder,
-  }, async () => {
-    await using scope = new AsyncDisposableStack();
-    const disk = await makeDisk(scope);
-    const folder = await snapshotsFolder(scope);
-    const device = await recordDevice(scope, disk.path, await temporaryDirectory(scope, "device"));
-    const fs = await inject(folder, 1, disk, { source: device.path });
-    assert.equal((await quick(folder)).disks[0]?.result, "mounted");
-    const inUse = await temporaryDirectory(scope, "container");
-    await mounts.bind(fs, inUse);
-    scope.defer(async () => void (await mounts.unmount(inUse, { detach: true })));
-    const old = (await mounts.table()).at(fs);
-    await device.breakDown();
-
-    const [away] = (await quick(folder)).disks;
-    assert.equal(away?.result, "missing");
-    assert.equal(away.conditions[0]?.type, "DiskMissing");
-    assert.deepEqual(away.carriers, []);
-
-    // The file beneath the mount of the device that is gone.
-    await run("umount", ["-l", device.path]);
-    scope.defer(() => writeFile(device.path, ""));
-    await copyFile(disk.path, device.path);
-    await run("mount", ["--bind", device.path, device.path]);
-    const { disks } = await quick(folder);
-    assert.deepEqual(disks, [{ id: disk.id, path: device.path, result: "mounted", carriers: [fs], conditions: [] }]);
-    assert.ok(await holdsDisk(fs, disk));
-    const table = await mounts.table();
-    assert.notDeepEqual(table.at(fs)?.device, old?.device);
-    assert.deepEqual(table.at(fs)?.device, table.at(diskMountPoint(disk.id))?.device);
-    assert.deepEqual(table.at(inUse)?.device, old?.device);
-    assert.equal((await quick(folder)).disks[0]?.result, "present");
-    await unmountAll(disk, fs);
-  });
-
-  test("a file that was replaced is mounted in place of the old one, and one that was only removed goes on", async () => {
-    await using scope = new AsyncDisposableStack();
-    const disk = await makeDisk(scope);
-    const folder = await snapshotsFolder(scope);
-    const fs = await inject(folder, 1, disk);
-    await quick(folder);
-    await copyFile(disk.path, `${disk.path}.new`);
-    await rm(disk.path);
-    assert.deepEqual(await quick(folder), {
-      disks: [{ id: disk.id, path: undefined, result: "present", carriers: [fs], conditions: [] }],
-      conditions: [],
-    });
-    await rename(`${disk.path}.new`, disk.path);
-    const { disks } = await quick(folder);
-    assert.deepEqual(disks, [{ id: disk.id, path: disk.path, result: "mounted", carriers: [fs], conditions: [] }]);
-    assert.equal((await quick(folder)).disks[0]?.result, "present");
-    await unmountAll(disk, fs);
-  });
-
-  test("a file that was written over is no longer the disk", async () => {
-    await using scope = new AsyncDisposableStack();
-    const disk = await makeDisk(scope);
-    const folder = await snapshotsFolder(scope);
-    const fs = await inject(folder, 1, disk);
-    await quick(folder);
-    await copyFile(disk.path, `${disk.path}.new`);
-    await truncate(disk.path, 0);
-    assert.equal((await quick(folder)).disks[0]?.result, "missing");
-    await rename(`${disk.path}.new`, disk.path);
-    assert.equal((await quick(folder)).disks[0]?.result, "mounted");
-    assert.ok(await holdsDisk(fs, disk));
-    await unmountAll(disk, fs);
-  });
-
-  test("stopped in the middle, each disk is mounted everywhere or nowhere, and nothing goes on", async () => {
-    await using scope = new AsyncDisposableStack();
-    const [there, missing] = [await makeDisk(scope), await makeDisk(scope)];
-    const folder = await snapshotsFolder(scope);
-    const carriers = [await inject(folder, 1, there), await inject(folder, 3, there), await inject(folder, 5, there)];
-    await inject(folder, 7, missing, { source: "/nonexistent/disk" });
-    for (const when of ["waiting", "mounted"]) {
-      const controller = new AbortController();
-      const options = {
-        wait: startDiskWait(600_000),
-        signal: controller.signal,
-        onEvent: ({ type }: { readonly type: string }) => {
-          if (type === when) controller.abort(new Error("stopped"));
-        },
-      };
-      await assert.rejects(quick(folder, options), /stopped/);
-      const table = await mounts.table();
-      const isMounted = table.at(diskMountPoint(there.id)) !== undefined;
-      assert.equal(isMounted || when === "waiting", true);
-      for (const fs of carriers) assert.equal(table.at(fs) !== undefined, isMounted, `${when}: ${fs}`);
-      const points = await readdir(dirname(diskMountPoint(there.id)));
-      assert.equal(points.includes(missing.id), false);
-      assert.equal(points.includes(there.id), isMounted);
-      const before = table.entries.length;
-      await sleep(100);
-      assert.equal((await mounts.table()).entries.length, before);
-    }
-    await unmountAll(there, ...carriers);
-  });
-
-  test("a disk that the kernel refuses leaves no mount point", async () => {
-    await using scope = new AsyncDisposableStack();
-    const disk = await makeDisk(scope);
-    const folder = await snapshotsFolder(scope);
-    await inject(folder, 1, disk);
-    const refusing = {
-      table: () => mounts.table(),
-      bind: (source: string, target: string) => mounts.bind(source, target),
-      unmount: (target: string) => mounts.unmount(target),
-      mountDisk: () => Promise.reject(new HostError("refused", "no")),
-    };
-    const { disks } = await quick(folder, { mounts: refusing });
-    assert.equal(disks[0]?.conditions[0]?.type, "MountFailed");
-    await assert.rejects(stat(diskMountPoint(disk.id)), { code: "ENOENT" });
   });
 });

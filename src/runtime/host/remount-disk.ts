@@ -92,6 +92,8 @@ async function remountDisk({ id, records, carriers }: InjectedDisk, work: Remoun
   let changes = source === undefined ? 0 : 1;
   for (const fs of carriers) {
     try {
+      // The new device may have got the number of the one that is gone.
+      if (stale !== undefined && source !== undefined) await unbind(mounts, fs);
       if (await bindDisk(mounts, id, fs)) changes++;
       shown.push(fs);
     } catch (error) {
@@ -119,6 +121,10 @@ async function replaceMount(mounts: Mounts, id: string, source: DiskSource, stal
     await rmdir(target).catch(() => {});
     throw error;
   }
+}
+
+async function unbind(mounts: Mounts, fs: string): Promise<void> {
+  if ((await mounts.table()).at(fs)?.type === "erofs") await mounts.unmount(fs, { detach: true });
 }
 
 function moved(id: string, [record]: readonly WantedDisk[], path: string): Condition {
