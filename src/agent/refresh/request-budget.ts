@@ -60,13 +60,11 @@ export class RequestBudget implements RequestPacer {
   async turn(server: string, kind: "tag" | "content", signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const state = this.#server(server);
-    if (kind === "tag") await this.#takeToken(state, this.#rateOf(server), signal);
-    for (;;) {
-      const heldMs = state.heldUntilMs - this.#now();
-      if (heldMs <= 0) return;
-      if (heldMs > patienceMs) throw new TryAgain(heldBack(server, heldMs), heldMs);
-      await this.#wait(heldMs * (1 + jitter * this.#random()), signal);
-    }
+    await this.#outlast(server, state, signal);
+    if (kind !== "tag") return;
+    await this.#takeToken(state, this.#rateOf(server), signal);
+    // Another may have met a limit meanwhile.
+    await this.#outlast(server, state, signal);
   }
 
   limited(server: string, retryAfterMs: number | undefined): void {
@@ -79,6 +77,16 @@ export class RequestBudget implements RequestPacer {
 
   served(server: string): void {
     this.#server(server).limits = 0;
+  }
+
+  /** Waits until the server may be asked again, unless that is long. */
+  async #outlast(server: string, state: Server, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      const heldMs = state.heldUntilMs - this.#now();
+      if (heldMs <= 0) return;
+      if (heldMs > patienceMs) throw new TryAgain(heldBack(server, heldMs), heldMs);
+      await this.#wait(heldMs * (1 + jitter * this.#random()), signal);
+    }
   }
 
   async #takeToken(state: Server, { perSecond, burst }: RequestRate, signal: AbortSignal): Promise<void> {

@@ -22,6 +22,7 @@ export class EndpointDirectory {
   readonly #loading = new Map<string, Promise<readonly Endpoint[]>>();
   readonly #restingUntilMs = new WeakMap<Endpoint, number>();
   readonly #plain = new WeakMap<Endpoint, Endpoint>();
+  readonly #originals = new WeakMap<Endpoint, Endpoint>();
 
   constructor(source: EndpointSource, options: EndpointDirectoryOptions = {}) {
     this.#source = source;
@@ -66,7 +67,8 @@ export class EndpointDirectory {
   setAside(endpoint: Endpoint, error: unknown): void {
     const passing = error instanceof OciError && error.code === "not-found";
     const wishMs = error instanceof TryAgain ? (error.retryAfterMs ?? 0) : 0;
-    if (!passing) this.#restingUntilMs.set(endpoint, performance.now() + Math.max(restMs, wishMs));
+    if (!passing)
+      this.#restingUntilMs.set(this.#originals.get(endpoint) ?? endpoint, performance.now() + Math.max(restMs, wishMs));
   }
 
   /** Asks by plain HTTP where the server is found not to speak TLS and may be asked so. */
@@ -79,6 +81,7 @@ export class EndpointDirectory {
       if (!endpoint.fallsBackToHttp || !speaksNoTls(error)) throw error;
       const asPlain = { ...endpoint, origin: endpoint.origin.replace(/^https:/, "http:") };
       this.#plain.set(endpoint, asPlain);
+      this.#originals.set(asPlain, endpoint);
       return work(asPlain);
     }
   }
