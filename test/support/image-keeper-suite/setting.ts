@@ -41,6 +41,8 @@ export type Setting = {
   readonly others: Others;
   /** That images are pulled and fetched from: `host/path`. */
   readonly repository: string;
+  /** Whether the runtime collects what is not pinned. */
+  readonly hasPins: boolean;
 };
 
 export type SuiteImage = {

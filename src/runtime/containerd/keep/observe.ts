@@ -2,7 +2,7 @@ import type { Digest } from "../../../oci/descriptor.ts";
 import type { ImageObservation, NodeContent, NodeImage } from "../../image-keeper.ts";
 import type { User } from "../../runtime.ts";
 import type { Container } from "../client/containers.ts";
-import { type ContainerdNode, criNamespace } from "../containerd-node.ts";
+import { type ContainerdNode, criNamespace, dockerNamespace } from "../containerd-node.ts";
 import { sideBySide } from "../inject/side-by-side.ts";
 import { isIDRecord, isPinned, recordOrigin } from "../ownership.ts";
 import type { DocumentCache } from "./document-cache.ts";
@@ -42,7 +42,11 @@ export async function observeImages(
     tops.set(digest, top);
     problems.set(digest, missing);
   });
-  const users = usersByTop(containers, node.snapshotter, lookup.all, new Set(tops.values()));
+  const standing = containers.flatMap(({ id, snapshotter, snapshotKey }) =>
+    snapshotter === node.snapshotter ? [{ id, snapshotKey }] : [],
+  );
+  if (node.namespace === dockerNamespace) standing.push(...dockerContainers(lookup.all, standing));
+  const users = usersByTop(standing, lookup.all, new Set(tops.values()));
   const contents = new Map<Digest, NodeContent>();
   for (const digest of digests) {
     const missing = problems.get(digest) ?? "";
@@ -51,16 +55,24 @@ export async function observeImages(
   return { images, contents };
 }
 
+type Standing = Pick<Container, "id" | "snapshotKey">;
+
+/** Docker has containerd know a container only while it runs; its snapshot has its id. */
+function dockerContainers(snapshots: AllSnapshots, known: readonly Standing[]): Standing[] {
+  const ids = new Set(known.map(({ snapshotKey }) => snapshotKey));
+  return [...snapshots].flatMap(([name, { isCommitted }]) =>
+    !isCommitted && /^[0-9a-f]{64}$/.test(name) && !ids.has(name) ? [{ id: name, snapshotKey: name }] : [],
+  );
+}
+
 /** Containers by the snapshots of `tops` that they stand on, however far below. */
 function usersByTop(
-  containers: readonly Container[],
-  snapshotter: string,
+  containers: readonly Standing[],
   snapshots: AllSnapshots,
   tops: ReadonlySet<string | undefined>,
 ): ReadonlyMap<string | undefined, readonly User[]> {
   const users = new Map<string | undefined, User[]>();
   for (const container of containers) {
-    if (container.snapshotter !== snapshotter) continue;
     for (let name = container.snapshotKey; name !== ""; name = snapshots.get(name)?.parent ?? "") {
       if (!tops.has(name)) continue;
       const of = users.get(name) ?? [];
