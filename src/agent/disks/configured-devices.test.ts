@@ -36,9 +36,9 @@ describe("devices", { skip: needs("losetup") }, () => {
     const file = join(folder, "file");
     await writeFile(file, "");
     await truncate(file, 1 << 20);
-    const before = await deviceNews(["/dev/loop*"]);
+    const before = deviceNews(["/dev/loop*"]);
     const path = await attachLoopDevice(scope, file);
-    assert.notEqual(await deviceNews(["/dev/loop*"]), before);
+    assert.notEqual(deviceNews(["/dev/loop*"]), before);
     const paths = async (...patterns: string[]) => (await configuredDevices(patterns)).map((device) => device.path);
     assert.deepEqual(await paths(), []);
     assert.deepEqual(await paths(path, path, `${path.slice(0, -1)}?`).then((all) => all.includes(path)), true);
@@ -58,10 +58,10 @@ describe("devices", { skip: needs("losetup") }, () => {
     const script = `
       import { configuredDevices, deviceNews } from ${JSON.stringify(join(import.meta.dirname, "configured-devices.ts"))};
       import { symlinkSync } from "node:fs";
-      const before = await deviceNews(["virtio-*"]);
+      const before = deviceNews(["virtio-*"]);
       symlinkSync(process.argv[1], "/dev/disk/by-id/virtio-nodewarm0");
       symlinkSync("/dev/none", "/dev/disk/by-id/virtio-nodewarm1");
-      const after = await deviceNews(["virtio-*"]);
+      const after = deviceNews(["virtio-*"]);
       const found = await configuredDevices(["virtio-nodewarm*"]);
       console.log(JSON.stringify([before !== after, found.map(({ path }) => path)]));`;
     await mkdir(join(folder, "by-id"));

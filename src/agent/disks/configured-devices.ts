@@ -1,5 +1,5 @@
-import { type BigIntStats, constants } from "node:fs";
-import { readdir, readFile, realpath, stat } from "node:fs/promises";
+import { type BigIntStats, constants, readFileSync, statSync } from "node:fs";
+import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { blockDeviceSerials, listBlockDevices } from "../../runtime/host/block-devices.ts";
 import { type DeviceNumber, decodeDeviceNumber, formatDeviceNumber } from "../../runtime/host/device-number.ts";
@@ -34,18 +34,24 @@ export async function configuredDevices(patterns: readonly string[]): Promise<re
 
 /**
  * Another text whenever `configuredDevices` may find others: the number of kernel events about devices so far, and the times of the folders
- * with their names, which udev makes after the event. A few microseconds, unlike looking at all devices.
+ * with their names, which udev makes after the event. Some microseconds in the calling thread, as none of these files can hang, and asking
+ * the pool would wake up two threads for each.
  */
-export async function deviceNews(patterns: readonly string[]): Promise<string> {
-  const folders = patterns.filter((pattern) => pattern.includes("/")).map((pattern) => dirname(pattern));
-  const times = [byIdFolder, ...folders].map((folder) =>
-    stat(folder, { bigint: true }).then(
-      ({ mtimeNs }) => `${mtimeNs}`,
-      () => "",
-    ),
+export function deviceNews(patterns: readonly string[]): string {
+  const folders = patterns.filter((pattern) => pattern.startsWith("/dev/")).map((pattern) => dirname(pattern));
+  const times = [byIdFolder, ...new Set(folders)].map((folder) =>
+    String(statSync(folder, { bigint: true, throwIfNoEntry: false })?.mtimeNs),
   );
-  const events = readFile("/sys/kernel/uevent_seqnum", "utf8").catch(() => "");
-  return (await Promise.all([events, ...times])).join(" ");
+  return [eventCount(), ...times].join(" ");
+}
+
+function eventCount(): string {
+  try {
+    return readFileSync("/sys/kernel/uevent_seqnum", "utf8").trim();
+  } catch {
+    // Without sysfs there are no devices to be found either.
+    return "";
+  }
 }
 
 async function matchPath(pattern: string): Promise<readonly string[]> {

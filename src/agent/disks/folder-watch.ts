@@ -4,6 +4,9 @@ import { join } from "node:path";
 import { isDiskName } from "./disk-candidates.ts";
 import { folderRefusal } from "./trusted-path.ts";
 
+/** Each look takes a wake-up for each folder above. */
+const looksPerRights = 5;
+
 /**
  * Notices what happens in a folder: by inotify, and by a look at the folder itself now and then, as it may be made, replaced, mounted over
  * or unmounted, which the watch of what was there before does not see. Without inotify (its limits are reached) that look is all.
@@ -12,8 +15,11 @@ export class FolderWatch {
   readonly #folder: string;
   readonly #onChange: (path: string | undefined, isContent: boolean) => void;
   #watcher: FSWatcher | undefined;
-  /** Which folder is watched, and who may write to it. */
+  /** Which folder is watched. */
   #watched = "";
+  /** Why it was not trusted when that was looked at last. */
+  #refusal: string | undefined;
+  #looks = 0;
   /** What the last look saw, where nothing is watched. */
   #seen: string | undefined;
 
@@ -31,6 +37,7 @@ export class FolderWatch {
   /** The look; to be called at the start and then now and then. */
   async look(): Promise<void> {
     const place = await placeOf(this.#folder);
+    if (this.#looks++ % looksPerRights === 0) await this.#lookAtRights();
     if (place === this.#watched && (place === "" || this.isWatching)) return;
     const isOther = place !== this.#watched;
     if (isOther) {
@@ -53,6 +60,14 @@ export class FolderWatch {
     this.#watcher = undefined;
   }
 
+  /** The rights of folders above change unseen, too. */
+  async #lookAtRights(): Promise<void> {
+    const refusal = await folderRefusal(this.#folder).catch(() => undefined);
+    const isOther = refusal !== this.#refusal;
+    this.#refusal = refusal;
+    if (isOther) this.#onChange(undefined, false);
+  }
+
   #start(): boolean {
     try {
       const watcher = watch(this.#folder, (event, name) => {
@@ -72,14 +87,10 @@ export class FolderWatch {
   }
 }
 
-/** Empty when there is no folder. */
+/** Which folder it is; empty when there is none. */
 async function placeOf(folder: string): Promise<string> {
-  try {
-    const { dev, ino } = await stat(folder);
-    return `${dev}:${ino} ${(await folderRefusal(folder)) ?? ""}`;
-  } catch {
-    return "";
-  }
+  const stats = await stat(folder).catch(() => undefined);
+  return stats?.isDirectory() ? `${stats.dev}:${stats.ino}` : "";
 }
 
 /** Another text whenever a disk in the folder is another one. */

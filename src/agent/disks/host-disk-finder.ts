@@ -258,7 +258,10 @@ export class HostDiskFinder implements DiskFinder {
   #pollLater(): void {
     if (this.#isClosed) return;
     this.#poll = setTimeout(() => {
-      void this.#pollNow().finally(() => this.#pollLater());
+      // What a look did not see, the next one does.
+      void this.#pollNow()
+        .catch(() => {})
+        .finally(() => this.#pollLater());
     }, this.#pollMs);
   }
 

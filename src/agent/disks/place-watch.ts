@@ -46,7 +46,7 @@ export class PlaceWatch {
   async look(): Promise<void> {
     await Promise.all(this.#folders.map((folder) => folder.look()));
     if (this.#devices.length > 0) {
-      const news = await deviceNews(this.#devices);
+      const news = deviceNews(this.#devices);
       if (this.#news !== undefined && news !== this.#news) this.#tellSoon();
       this.#news = news;
     }
