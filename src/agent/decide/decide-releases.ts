@@ -18,7 +18,7 @@ export function decideReleases(view: View, plan: Plan): void {
     if (names.has(image.name)) continue;
     if (image.origin.from === "elsewhere") letGoOf(view, plan, image);
     // What a disk brought goes with the disk, or is no longer listed.
-    else if (image.origin.from === "disk" && !isOnListedDisk(view, image.origin.disk)) continue;
+    else if (image.origin.from === "disk" && !isOnPartialDisk(view, image.origin.disk)) continue;
     else if (needed.has(image.digest) || !mayGo(view, plan, image, repositories)) kept.add(image.name);
     else plan.add({ type: "release", name: image.name, digest: image.digest, how: "remove", why: "unwanted" });
   }
@@ -55,10 +55,10 @@ function letGoOf({ memory }: View, plan: Plan, { name, digest, isPinned }: NodeI
   plan.add({ type: "release", name, digest, how: "unpin", why: "unwanted" });
 }
 
-/** Of a disk that stays, but not whole. */
-function isOnListedDisk({ usableById }: View, disk: string): boolean {
+/** Of a disk that is not wanted whole: only listed images are injected, or a newer disk takes its place. */
+function isOnPartialDisk({ usableById }: View, disk: string): boolean {
   const usable = usableById.get(disk);
-  return usable !== undefined && !usable.isWhole && usable.replacedBy === undefined;
+  return usable !== undefined && !usable.isWhole;
 }
 
 function repositoryOf({ host, repository }: { readonly host: string; readonly repository: string }): string {

@@ -1,0 +1,114 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { diskIdentity, diskStatus, foundDisk, testDigest } from "../../../test/support/agent/facts.ts";
+import { imageSet } from "../../../test/support/agent/image-set.ts";
+import { decideOn, inShort, record } from "../../../test/support/agent/world.ts";
+import { defaultAgentSpec } from "../config/agent-config.ts";
+import { emptyRecord } from "../state/agent-state.ts";
+import { emptyMemory } from "./memory.ts";
+
+const web = "docker.io/library/web:1";
+const [d1, d2] = [testDigest("one"), testDigest("two")];
+const byDigest = (digest: typeof d1) => `docker.io/library/web@${digest}`;
+const hour = 3_600_000;
+const users = [{ kind: "container", name: "c1" }] as const;
+const sets = [imageSet("a", { images: [{ ref: "web:1", refresh: "Never" }] })];
+const moved = { ...emptyRecord, tags: { [web]: { digest: d2, atSeconds: 0 } } };
+
+test("the previous image stays for an hour beyond its last container", () => {
+  const images = [record(web, d2), record(byDigest(d2), d2), record(byDigest(d1), d1)];
+  const facts = { sets, images, record: moved };
+  const inUse = decideOn({ ...facts, users: new Map([[d1, users]]), nowMs: 10 * hour });
+  assert.deepEqual(inShort(inUse), []);
+  const left = decideOn({ ...facts, memory: inUse.memory, nowMs: 20 * hour });
+  assert.deepEqual([inShort(left), left.nextAtMs], [[], 21 * hour]);
+  const later = decideOn({ ...facts, memory: left.memory, nowMs: 21 * hour });
+  assert.deepEqual(inShort(later), [`release ${byDigest(d1)}`]);
+});
+
+test("the previous image goes at once when space is short", () => {
+  const images = [record(web, d2), record(byDigest(d1), d1)];
+  const space = [{ folder: "/", totalBytes: 100, freeBytes: 10, totalInodes: 0, freeInodes: 0 }];
+  assert.deepEqual(inShort(decideOn({ sets, images, record: moved, space })), [`release ${byDigest(d1)}`]);
+});
+
+test("what a tag stands for until the new image is warm is kept, however long that takes", () => {
+  const images = [record(web, d1), record(byDigest(d1), d1)];
+  const memory = { ...emptyMemory(0), idleSince: new Map([[d1, 0]]) };
+  assert.deepEqual(inShort(decideOn({ sets, images, record: moved, memory, nowMs: 100 * hour })), [`fetch ${web}`]);
+});
+
+test("what is no longer listed is released and forgotten when nothing uses it", () => {
+  const images = [record(web, d1), record(byDigest(d1), d1)];
+  const facts = { images, record: { ...emptyRecord, tags: { [web]: { digest: d1, atSeconds: 0 } } } };
+  assert.deepEqual(inShort(decideOn({ ...facts, users: new Map([[d1, users]]) })), []);
+  assert.deepEqual(inShort(decideOn(facts)), [`release ${web}`, `release ${byDigest(d1)}`, `forget ${web}`]);
+  assert.deepEqual(inShort(decideOn({ ...facts, images: [] })), [`forget ${web}`]);
+});
+
+test("what others brought is never released, only let go of, once", () => {
+  const pinned = [record(web, d1, { from: "elsewhere" })];
+  const [action, ...more] = decideOn({ images: pinned }).actions;
+  assert.deepEqual([action?.type === "release" && action.how, more], ["unpin", []]);
+  const memory = { ...emptyMemory(0), letGo: new Set([`${web}@${d1}`]) };
+  assert.deepEqual(inShort(decideOn({ images: pinned, memory })), []);
+  assert.deepEqual(inShort(decideOn({ images: [record(web, d1, { from: "elsewhere" }, false)] })), []);
+});
+
+test("with Listed, images of a disk that no set lists are let go of, and the disk stays", () => {
+  const disk = diskIdentity("a", 1, { [web]: d2, "docker.io/library/db:1": d1 });
+  const agent = defaultAgentSpec();
+  const origin = { from: "disk", disk: disk.id } as const;
+  const facts = {
+    sets,
+    record: moved,
+    found: [foundDisk(disk)],
+    injected: [diskStatus(disk)],
+    images: [record(web, d2, origin), record("docker.io/library/db:1", d1, origin)],
+  };
+  assert.deepEqual(inShort(decideOn(facts)), []);
+  const listed = { ...agent, disks: { ...agent.disks, inject: "Listed" as const } };
+  assert.deepEqual(inShort(decideOn({ ...facts, agent: listed })), ["release docker.io/library/db:1"]);
+});
+
+const full = [{ folder: "/", totalBytes: 100, freeBytes: 15, totalInodes: 0, freeInodes: 0 }];
+const low = "docker.io/library/low:1";
+const high = "docker.io/library/high:1";
+
+test("too full: one image at a time is given up, of the lowest priority, and all its names", () => {
+  const two = [
+    imageSet("a", {
+      images: [
+        { ref: "high:1", gate: false, priority: 1, refresh: "Never" },
+        { ref: "low:1", gate: false, refresh: "Never" },
+      ],
+    }),
+  ];
+  const tags = { [low]: { digest: d1, atSeconds: 0 }, [high]: { digest: d2, atSeconds: 0 } };
+  const lowByDigest = `docker.io/library/low@${d1}`;
+  const images = [record(low, d1), record(lowByDigest, d1), record(high, d2)];
+  const facts = { sets: two, images, record: { ...emptyRecord, tags }, space: full };
+  assert.deepEqual(inShort(decideOn(facts)), [`release ${low}`, `release ${lowByDigest}`]);
+  assert.deepEqual(inShort(decideOn({ ...facts, users: new Map([[d1, users]]) })), [`release ${high}`]);
+  const memory = { ...emptyMemory(0), lastEvictedMs: 0, evicted: new Set([d1]) };
+  assert.deepEqual(inShort(decideOn({ ...facts, images: [record(high, d2)], memory, nowMs: 1000 })), []);
+  const gated = [imageSet("a", { images: [{ ref: "low:1", refresh: "Never" }] })];
+  assert.deepEqual(
+    inShort(
+      decideOn({
+        ...facts,
+        sets: gated,
+        images: [record(low, d1)],
+        record: { ...emptyRecord, tags: { [low]: { digest: d1, atSeconds: 0 } } },
+      }),
+    ),
+    [],
+  );
+});
+
+test("images of disks are not given up for space", () => {
+  const disk = diskIdentity("a", 1, { [low]: d1 });
+  const images = [record(low, d1, { from: "disk", disk: disk.id })];
+  const facts = { found: [foundDisk(disk)], injected: [diskStatus(disk)], images, space: full };
+  assert.deepEqual(inShort(decideOn(facts)), []);
+});
