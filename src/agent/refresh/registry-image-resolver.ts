@@ -1,3 +1,4 @@
+import type { CredentialLookup } from "../../oci/credentials/credential.ts";
 import type { Digest, Platform } from "../../oci/descriptor.ts";
 import { limitValues } from "../../oci/limit.ts";
 import { type OciLimits, ociLimits } from "../../oci/limits.ts";
@@ -47,6 +48,8 @@ const defaultRate = { perSecond: 5, burst: 20 };
 export class RegistryImageResolver implements ImageResolver {
   readonly #options: RegistryResolverOptions;
   readonly #limits: OciLimits;
+  /** Those that it uses itself, for pulls that are left to a runtime. */
+  readonly credentials: CredentialLookup;
   readonly #providerProblems = new Map<string, string>();
   readonly #fileProblems = new Map<string, string>();
   #access: { readonly value: Promise<RegistryAccess>; readonly atMs: number } | undefined;
@@ -55,8 +58,19 @@ export class RegistryImageResolver implements ImageResolver {
   #isClosed = false;
 
   constructor(options: RegistryResolverOptions) {
+    const { settings, environment, kubelet } = options;
     this.#options = options;
     this.#limits = limitValues(ociLimits, options.limits);
+    this.credentials = agentCredentials({
+      settings,
+      environment,
+      runtime: async (...asked) => mirrorCredentials((await this.#currentAccess()).tables.configs)(...asked),
+      onProblem: (provider, message) => {
+        if (message === undefined) this.#providerProblems.delete(provider);
+        else this.#providerProblems.set(provider, message);
+      },
+      ...(kubelet && { kubelet }),
+    });
   }
 
   /** What is wrong with credential providers and with the runtime's registry configuration, for a person; never holds a secret. */
@@ -107,22 +121,12 @@ export class RegistryImageResolver implements ImageResolver {
   /** Loads what speaks to registries when it is first needed. */
   async #openClient(): Promise<RegistryClient> {
     const { RegistryClient } = await import("../../oci/registry/registry-client.ts");
-    const { settings, environment, parallelism = 6, userAgent = "nodewarm", reloadAfterMs = 10_000 } = this.#options;
-    const { retryDelayMs, kubelet } = this.#options;
+    const { parallelism = 6, userAgent = "nodewarm", reloadAfterMs = 10_000, retryDelayMs } = this.#options;
     return new RegistryClient({
       endpoints: { key: (repository) => this.#key(repository), load: (repository) => this.#load(repository) },
       reloadAfterMs,
       authorities: [],
-      credentials: agentCredentials({
-        settings,
-        environment,
-        runtime: async (...asked) => mirrorCredentials((await this.#currentAccess()).tables.configs)(...asked),
-        onProblem: (provider, message) => {
-          if (message === undefined) this.#providerProblems.delete(provider);
-          else this.#providerProblems.set(provider, message);
-        },
-        ...(kubelet && { kubelet }),
-      }),
+      credentials: this.credentials,
       limits: this.#limits,
       parallelism,
       userAgent,
