@@ -1,0 +1,98 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { imageSet } from "../../../test/support/agent/image-set.ts";
+import { policy } from "../../../test/support/agent/world.ts";
+import { AgentError } from "../agent-error.ts";
+import { listImages } from "../desired/listed-images.ts";
+import { MemorySpaceGauge } from "../space/memory-space-gauge.ts";
+import { Admission } from "./admission.ts";
+import { ManualClock } from "./manual-clock.ts";
+
+const signal = new AbortController().signal;
+
+function makeAdmission() {
+  const clock = new ManualClock();
+  const space = new MemorySpaceGauge();
+  const trouble = { now: "" };
+  const pressure = { measure: async () => trouble.now };
+  const admission = new Admission({ clock, space, pressure, folders: ["/blobs", "/snapshots"] });
+  const settle = async () => {
+    for (let turn = 0; turn < 5; turn++) await nextTurn();
+  };
+  const advance = (ms: number) => clock.advance(ms, settle);
+  return { admission, clock, space, trouble, advance };
+}
+
+test("a fetch goes on only while what remains of all fetches stays under high water", async () => {
+  const { admission, space, clock, advance } = makeAdmission();
+  admission.configure(policy, []);
+  const ticket = { sets: [], isGated: true, signal };
+  space.percent = 70;
+  // One byte to fetch is four on the disk: fetched, and unpacked.
+  admission.note(ticket, { totalBytes: 1.2e9, presentBytes: 0, fetchedBytes: 0 });
+  await admission.admit(1, ticket);
+  admission.note({ ...ticket }, { totalBytes: 1e9, presentBytes: 0.5e9, fetchedBytes: 0.4e9 });
+  await assert.rejects(
+    admission.admit(1, ticket),
+    (error) => error instanceof AgentError && error.code === "no-space" && /75 % full/.test(error.message),
+  );
+  admission.end(ticket);
+  await admission.admit(1, ticket);
+  space.percent = 80;
+  await advance(1000);
+  assert.equal(clock.nowMs(), 1000);
+  await assert.rejects(admission.admit(1, ticket), AgentError);
+});
+
+test("bytes come at the rate of the node, and of every set that lists the image", async () => {
+  const { admission, advance } = makeAdmission();
+  const { sets } = listImages([imageSet("slow", { bandwidth: "1k" })], {});
+  admission.configure({ ...policy, bytesPerSecond: 10_000 }, sets);
+  let passed = 0;
+  const fetch = async (ofSets: string[]) => {
+    for (;;) {
+      await admission.admit(1000, { sets: ofSets, isGated: true, signal });
+      passed += 1000;
+      if (passed > 1e6) return;
+    }
+  };
+  void fetch(["slow"]);
+  await advance(10_000);
+  assert.ok(passed >= 9_000 && passed <= 12_000, `${passed} in the slow set`);
+  passed = 0;
+  void fetch([]);
+  await advance(10_000);
+  assert.ok(passed >= 90_000 && passed <= 115_000, `${passed} on the node`);
+  admission.configure(policy, []);
+  await advance(60_000);
+});
+
+test("what no workload waits for waits while the node is under pressure", async () => {
+  const { admission, trouble, advance } = makeAdmission();
+  admission.configure(policy, []);
+  trouble.now = "the node waits for its disks";
+  await admission.admit(1, { sets: [], isGated: true, signal });
+  let isAdmitted = false;
+  const waiting = admission.admit(1, { sets: [], isGated: false, signal }).then(() => {
+    isAdmitted = true;
+  });
+  await advance(30_000);
+  assert.equal(isAdmitted, false);
+  trouble.now = "";
+  await advance(2000);
+  assert.equal(isAdmitted, true);
+  await waiting;
+});
+
+test("who waits for bandwidth is freed by the signal", async () => {
+  const { admission, advance } = makeAdmission();
+  admission.configure({ ...policy, bytesPerSecond: 1 }, []);
+  const stop = new AbortController();
+  const ticket = { sets: [], isGated: true, signal: stop.signal };
+  await admission.admit(1000, ticket);
+  const waiting = admission.admit(1, ticket);
+  await advance(10);
+  stop.abort(new Error("enough"));
+  await assert.rejects(waiting, /enough/);
+});
