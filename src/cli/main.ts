@@ -17,6 +17,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   mount: () => import("./commands/mount.ts"),
   status: () => import("./commands/status.ts"),
   doctor: () => import("./commands/doctor.ts"),
+  agent: () => import("./commands/agent.ts"),
   seed: () => import("./commands/seed.ts"),
 };
 
@@ -37,6 +38,7 @@ Nodes, as root:
   mount      mount again what was injected, after a reboot
   status     show what is injected where, and what is wrong with it
   doctor     find out whether this node can be injected, and what to do if not
+  agent      keep a declared list of images usable, from disks and registries
   seed       put disks and the program into the root file system of a node
 
   nodewarm COMMAND --help    all options of a command

@@ -1,18 +1,16 @@
 import { type IncomingMessage, request } from "node:http";
 import { createInterface } from "node:readline";
-import type { EjectEvent, EjectReport, InjectEvent, InjectReport } from "../../runtime/runtime.ts";
+import type { DiskStatus, EjectEvent, EjectReport, InjectEvent, InjectReport } from "../../runtime/runtime.ts";
 import { AgentError } from "../agent-error.ts";
-import type { ControlOptions, EjectRequest, InjectRequest, RuntimeOutcome } from "./control.ts";
-import { type ControlLine, controlPaths, type StatusAnswer } from "./control-protocol.ts";
+import type { ControlOptions, EjectRequest, InjectRequest } from "./control.ts";
+import { type ControlLine, controlPaths, type DisksReport, type StatusAnswer } from "./control-protocol.ts";
 
 /** The agent that listens at a socket. */
 export interface AgentClient {
   status(options: { readonly signal: AbortSignal }): Promise<StatusAnswer>;
-  inject(
-    request: InjectRequest,
-    options: ControlOptions<InjectEvent>,
-  ): Promise<readonly RuntimeOutcome<InjectReport>[]>;
-  eject(request: EjectRequest, options: ControlOptions<EjectEvent>): Promise<readonly RuntimeOutcome<EjectReport>[]>;
+  disks(runtime: string, options: { readonly signal: AbortSignal }): Promise<readonly DiskStatus[]>;
+  inject(request: InjectRequest, options: ControlOptions<InjectEvent>): Promise<InjectReport>;
+  eject(request: EjectRequest, options: ControlOptions<EjectEvent>): Promise<EjectReport>;
 }
 
 /** Codes of `connect(2)` that say that nobody listens: no socket, or one that an agent left when it was killed. */
@@ -39,6 +37,9 @@ function agentClient(path: string): AgentClient {
       const answer = await send(path, "GET", controlPaths.status, undefined, signal);
       return JSON.parse(await readAll(answer)) as StatusAnswer;
     },
+    async disks(runtime, options) {
+      return (await work<never, DisksReport>(path, controlPaths.disks, { runtime }, options)).disks;
+    },
     inject: (asked, options) => work<InjectEvent, InjectReport>(path, controlPaths.inject, asked, options),
     eject: (asked, options) => work<EjectEvent, EjectReport>(path, controlPaths.eject, asked, options),
   };
@@ -49,13 +50,13 @@ async function work<Event, Report>(
   url: string,
   asked: object,
   { signal, onEvent }: ControlOptions<Event>,
-): Promise<readonly RuntimeOutcome<Report>[]> {
+): Promise<Report> {
   const answer = await send(path, "POST", url, JSON.stringify(asked), signal);
   try {
     for await (const text of createInterface({ input: answer })) {
       const line = JSON.parse(text) as ControlLine<Event, Report>;
-      if ("event" in line) onEvent?.(line.runtime, line.event);
-      else if ("outcomes" in line) return line.outcomes;
+      if ("event" in line) onEvent?.(line.event);
+      else if ("report" in line) return line.report;
       else throw new AgentError("agent-failed", line.error.message);
     }
   } catch (error) {

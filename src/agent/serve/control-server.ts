@@ -7,6 +7,7 @@ import type { AgentControl } from "./control.ts";
 import {
   type ControlFailure,
   controlPaths,
+  disksRequestSchema,
   ejectRequestSchema,
   injectRequestSchema,
   maxRequestBytes,
@@ -66,15 +67,15 @@ async function answer(
     mustBe(method, "GET");
     const body: StatusAnswer = { version, runtimes: control.status() };
     response.setHeader("content-type", "application/json").end(JSON.stringify(body));
+  } else if (url === controlPaths.disks) {
+    const { runtime } = await readRequest(request, disksRequestSchema);
+    await stream(response, async ({ signal }) => ({ disks: await control.disks(runtime, { signal }) }));
   } else if (url === controlPaths.inject) {
-    mustBe(method, "POST");
-    const asked = await readRequest(request, injectRequestSchema);
-    const { images, ...rest } = asked;
+    const { images, ...rest } = await readRequest(request, injectRequestSchema);
     await stream(response, (options) => control.inject({ ...rest, ...(images && { images }) }, options));
   } else if (url === controlPaths.eject) {
-    mustBe(method, "POST");
-    const { disks, ...rest } = await readRequest(request, ejectRequestSchema);
-    await stream(response, (options) => control.eject({ ...rest, ...(disks && { disks }) }, options));
+    const asked = await readRequest(request, ejectRequestSchema);
+    await stream(response, (options) => control.eject(asked, options));
   } else {
     throw new BadRequest(404, `there is no ${url}`);
   }
@@ -88,6 +89,7 @@ async function readRequest<Schema extends z.ZodType>(
   request: IncomingMessage,
   schema: Schema,
 ): Promise<z.output<Schema>> {
+  mustBe(request.method, "POST");
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of request) {
@@ -109,21 +111,17 @@ async function readRequest<Schema extends z.ZodType>(
 
 type StreamOptions = {
   readonly signal: AbortSignal;
-  readonly onEvent: (runtime: string, event: object) => void;
+  readonly onEvent: (event: object) => void;
 };
 
 /** Lines while it works, so that a person sees progress; the status code says nothing about how it ended. */
-async function stream(
-  response: ServerResponse,
-  work: (options: StreamOptions) => Promise<readonly object[]>,
-): Promise<void> {
+async function stream(response: ServerResponse, work: (options: StreamOptions) => Promise<object>): Promise<void> {
   const gone = new AbortController();
   response.once("close", () => gone.abort(new Error("the caller hung up")));
   response.setHeader("content-type", "application/x-ndjson").flushHeaders();
   const write = (line: object) => response.write(`${JSON.stringify(line)}\n`);
   try {
-    const outcomes = await work({ signal: gone.signal, onEvent: (runtime, event) => write({ runtime, event }) });
-    write({ outcomes });
+    write({ report: await work({ signal: gone.signal, onEvent: (event) => write({ event }) }) });
   } catch (error) {
     write({ error: failureOf(error) });
   }

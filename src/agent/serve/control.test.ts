@@ -11,6 +11,7 @@ import { type Scope, temporaryDirectory } from "../../../test/support/temporary.
 import type { InjectReport } from "../../runtime/runtime.ts";
 import { RuntimeError } from "../../runtime/runtime-error.ts";
 import type { AgentStatus } from "../status.ts";
+import { AgentsControl } from "./agents-control.ts";
 import type { AgentControl, EjectRequest, InjectRequest } from "./control.ts";
 import { type AgentClient, findAgent } from "./control-client.ts";
 import { serveControl } from "./control-server.ts";
@@ -32,12 +33,18 @@ const report: InjectReport = {
   transactions: 6,
   seconds: { usable: 0.1, chains: 0.2 },
 };
-const injectRequest: InjectRequest = { path: "/disks/a.erofs", handlers: "all", force: false, chains: true };
+const injectRequest: InjectRequest = { runtime, path: "/disks/a.erofs", handlers: "all", force: false, chains: true };
 const never = new AbortController().signal;
 
 /** An agent that answers as told, and what it was asked. */
 function scripted(answers: Partial<AgentControl> = {}): AgentControl {
-  return { status: () => [status], inject: async () => [], eject: async () => [], ...answers };
+  return {
+    status: () => [status],
+    disks: async () => [],
+    inject: async () => report,
+    eject: async () => ({ disks: [] }),
+    ...answers,
+  };
 }
 
 async function serve(scope: Scope, control: AgentControl): Promise<{ path: string; agent: AgentClient }> {
@@ -55,7 +62,7 @@ test("an agent tells its version and the status of each runtime", async () => {
   assert.deepEqual(await agent.status({ signal: never }), { version: "1.2.3", runtimes: [status] });
 });
 
-test("events come while the work goes on, outcomes at its end", async () => {
+test("events come while the work goes on, the report at its end", async () => {
   await using scope = new AsyncDisposableStack();
   const release = Promise.withResolvers<void>();
   const asked: InjectRequest[] = [];
@@ -64,32 +71,26 @@ test("events come while the work goes on, outcomes at its end", async () => {
     scripted({
       async inject(request, { onEvent }) {
         asked.push(request);
-        onEvent?.(runtime, { type: "chains", done: 1, total: 2 });
+        onEvent?.({ type: "chains", done: 1, total: 2 });
         await release.promise;
-        return [
-          { runtime, report },
-          { runtime: "docker", error: "it is busy" },
-        ];
+        return report;
       },
     }),
   );
   const events: unknown[] = [];
-  const outcomes = await agent.inject(
+  const answer = await agent.inject(
     { ...injectRequest, images: ["docker.io/library/web:1"] },
     {
       signal: never,
-      onEvent(name, event) {
-        events.push([name, event]);
+      onEvent(event) {
+        events.push(event);
         release.resolve();
       },
     },
   );
   assert.deepEqual(asked, [{ ...injectRequest, images: ["docker.io/library/web:1"] }]);
-  assert.deepEqual(events, [[runtime, { type: "chains", done: 1, total: 2 }]]);
-  assert.deepEqual(outcomes, [
-    { runtime, report },
-    { runtime: "docker", error: "it is busy" },
-  ]);
+  assert.deepEqual(events, [{ type: "chains", done: 1, total: 2 }]);
+  assert.deepEqual(answer, report);
 });
 
 test("what the agent refuses comes with its own words", async () => {
@@ -99,7 +100,7 @@ test("what the agent refuses comes with its own words", async () => {
     throw new RuntimeError("failed-precondition", message);
   };
   const { agent } = await serve(scope, scripted({ eject }));
-  await assert.rejects(agent.eject({ wait: false, materialize: false }, { signal: never }), {
+  await assert.rejects(agent.eject({ runtime, disks: [], wait: false, materialize: false }, { signal: never }), {
     code: "agent-failed",
     message,
   });
@@ -112,17 +113,17 @@ test("work stops when the caller goes", async () => {
     scope,
     scripted({
       async eject(_, { signal, onEvent }) {
-        onEvent?.(runtime, { type: "waiting", users: [] });
+        onEvent?.({ type: "waiting", users: [] });
         await sleep(60_000, undefined, { signal }).catch(() => {
           isStopped = true;
         });
-        return [];
+        return { disks: [] };
       },
     }),
   );
   const caller = new AbortController();
   const asked = agent.eject(
-    { wait: true, materialize: false },
+    { runtime, disks: [], wait: true, materialize: false },
     { signal: caller.signal, onEvent: () => caller.abort(new Error("interrupted")) },
   );
   await assert.rejects(asked, { message: "interrupted" });
@@ -188,11 +189,17 @@ async function post(
 for (const [what, url, body, method, wanted] of [
   ["no JSON", "/v1/inject", "{", "POST", /^400 .*not JSON/],
   ["a relative path", "/v1/inject", JSON.stringify({ ...injectRequest, path: "a" }), "POST", /^400 .*path: must be/],
-  ["an unknown field", "/v1/eject", JSON.stringify({ wait: true, materialize: true, x: 1 }), "POST", /^400 /],
+  [
+    "an unknown field",
+    "/v1/eject",
+    JSON.stringify({ runtime, disks: [], wait: true, materialize: true, x: 1 }),
+    "POST",
+    /^400 /,
+  ],
   [
     "a path where an id belongs",
     "/v1/eject",
-    '{"disks":["../x"],"wait":true,"materialize":true}',
+    '{"runtime":"x","disks":["../x"],"wait":true,"materialize":true}',
     "POST",
     /^400 .*disks/,
   ],
@@ -211,6 +218,18 @@ for (const [what, url, body, method, wanted] of [
     assert.match(`${status} ${text}`, wanted);
   });
 }
+
+test("a runtime that the agent does not have is refused, with those that it has", async () => {
+  await using scope = new AsyncDisposableStack();
+  const entry = {
+    agent: { status, injectByHand: async () => report, ejectByHand: async () => ({ disks: [] }) },
+    runtime: { status: async () => [] },
+  };
+  const { agent } = await serve(scope, new AgentsControl(() => [entry]));
+  assert.deepEqual(await agent.disks(runtime, { signal: never }), []);
+  assert.deepEqual(await agent.inject(injectRequest, { signal: never }), report);
+  await assert.rejects(agent.disks("docker", { signal: never }), { message: /"docker": it has containerd 2\.4\.2/ });
+});
 
 test("something else on the socket is no agent, and is said to be none", async () => {
   await using scope = new AsyncDisposableStack();

@@ -1,8 +1,10 @@
-import type { EjectEvent, EjectReport, InjectEvent, InjectReport } from "../../runtime/runtime.ts";
+import type { DiskStatus, EjectEvent, EjectReport, InjectEvent, InjectReport } from "../../runtime/runtime.ts";
 import type { AgentStatus } from "../status.ts";
 
 /** A disk to be injected by hand, which it then stays until somebody ejects it. */
 export type InjectRequest = {
+  /** Name of one of the runtimes that `status` tells of. */
+  readonly runtime: string;
   /** Absolute. */
   readonly path: string;
   /** Normalised references; all of the disk when left out. */
@@ -15,30 +17,24 @@ export type InjectRequest = {
 
 /** Disks that are ejected, and held until somebody injects them again. */
 export type EjectRequest = {
-  /** Ids; all that are injected when left out. */
-  readonly disks?: readonly string[];
+  readonly runtime: string;
+  readonly disks: readonly string[];
   readonly wait: boolean;
   readonly materialize: boolean;
 };
 
-/** What came of the work in one runtime. */
-export type RuntimeOutcome<Report> =
-  | { readonly runtime: string; readonly report: Report }
-  | { readonly runtime: string; readonly error: string };
-
 export type ControlOptions<Event> = {
   /** The one who asked has gone, or the agent stops. */
   readonly signal: AbortSignal;
-  readonly onEvent?: (runtime: string, event: Event) => void;
+  readonly onEvent?: (event: Event) => void;
 };
 
-/** What a person can ask of a running agent. Throws what the work throws where it could not be begun in any runtime. */
+/** What a person can ask of a running agent. Throws what the work throws; `AgentError` `not-found` for a runtime that it does not have. */
 export interface AgentControl {
   /** One for each runtime of the node. */
   status(): readonly AgentStatus[];
-  inject(
-    request: InjectRequest,
-    options: ControlOptions<InjectEvent>,
-  ): Promise<readonly RuntimeOutcome<InjectReport>[]>;
-  eject(request: EjectRequest, options: ControlOptions<EjectEvent>): Promise<readonly RuntimeOutcome<EjectReport>[]>;
+  /** What is injected, as `Runtime.status`. */
+  disks(runtime: string, options: { readonly signal: AbortSignal }): Promise<readonly DiskStatus[]>;
+  inject(request: InjectRequest, options: ControlOptions<InjectEvent>): Promise<InjectReport>;
+  eject(request: EjectRequest, options: ControlOptions<EjectEvent>): Promise<EjectReport>;
 }

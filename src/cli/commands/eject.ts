@@ -5,19 +5,20 @@ import { type EjectArguments, parseEjectArguments } from "../inject/arguments.ts
 import { findDiskIDs } from "../inject/disk-ids.ts";
 import { createEjectProgress, describeUsers } from "../inject/eject-progress.ts";
 import { requireRoot } from "../require-root.ts";
-import { runtimeHelp } from "../runtimes/choice.ts";
+import { agentHelp, runtimeHelp } from "../runtimes/choice.ts";
 import { inEach, type OpenRuntimes, openRuntimes, outcomeJson, throwFailures } from "../runtimes/open-runtimes.ts";
 
 const help = `Usage: nodewarm eject DISK|ID... [OPTION...]
        nodewarm eject --all [OPTION...]
 
-Undoes "nodewarm inject": image records, snapshots, links and the mount. DISK is a file or a block device, ID the id of a disk or how it
+Undoes "nodewarm inject": image records, snapshots, links and the mount. An agent that runs does not inject the disk again until
+somebody does so by hand. DISK is a file or a block device, ID the id of a disk or how it
 begins (8 digits and more). Needs root. What the runtime had before stays. Images in use are named and nothing is removed, unless:
 
       --wait                waits until nothing uses them
       --materialize         copies what is in use to the node, with containers running, so that it needs the disk no more
 
-${runtimeHelp}
+${runtimeHelp}${agentHelp}
       --json                one JSON object on standard output
   -h, --help                this text
 
@@ -34,7 +35,7 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
     return 0;
   }
   requireRoot("eject", "unmounts disks and changes the runtime's files");
-  await using open = await openRuntimes(given.request);
+  await using open = await openRuntimes({ ...given, signal: io.signal });
   const wanted = await wantedDisks(open, given, io.signal);
   const outcomes = await inEach(open, io.signal, async (runtime): Promise<EjectReport> => {
     const disks = wanted.get(runtime) ?? [];

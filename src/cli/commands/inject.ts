@@ -6,7 +6,7 @@ import { createInjectProgress } from "../inject/inject-progress.ts";
 import { describeInjection, type InjectedDisk } from "../inject/inject-report.ts";
 import { openDisks } from "../inject/open-disks.ts";
 import { requireRoot } from "../require-root.ts";
-import { runtimeHelp } from "../runtimes/choice.ts";
+import { agentHelp, runtimeHelp } from "../runtimes/choice.ts";
 import { inEach, openRuntimes, outcomeJson, throwFailures } from "../runtimes/open-runtimes.ts";
 
 const help = `Usage: nodewarm inject DISK... [OPTION...]
@@ -24,7 +24,7 @@ What:
       --no-wait             return when all images are usable; the layers below them, which later pulls of other images find,
                             are left to the next run
 
-${runtimeHelp}
+${runtimeHelp}${agentHelp}
       --json                one JSON object on standard output
   -h, --help                this text
 
@@ -40,7 +40,10 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
   }
   requireRoot("inject", "mounts disks and changes the runtime's files");
   // Neither waits for the other: each takes a good part of the time to the first image.
-  const [disksOpened, runtimesOpened] = await Promise.allSettled([openDisks(given.disks), openRuntimes(given.request)]);
+  const [disksOpened, runtimesOpened] = await Promise.allSettled([
+    openDisks(given.disks),
+    openRuntimes({ ...given, signal: io.signal }),
+  ]);
   await using resources = new AsyncDisposableStack();
   if (disksOpened.status === "fulfilled") resources.use(disksOpened.value);
   if (runtimesOpened.status === "fulfilled") resources.use(runtimesOpened.value);

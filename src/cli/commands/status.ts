@@ -1,31 +1,38 @@
 import type { DiskStatus } from "../../runtime/runtime.ts";
+import { CliError } from "../cli-error.ts";
 import type { CommandIo } from "../command.ts";
 import { formatCount, shortDigest, shortImage } from "../format.ts";
 import { describeUsers } from "../inject/eject-progress.ts";
 import { describeConditions } from "../inject/inject-report.ts";
 import { parseOptions } from "../options.ts";
 import { requireRoot } from "../require-root.ts";
-import { runtimeHelp, runtimeOptions, runtimeRequest } from "../runtimes/choice.ts";
-import { inEach, openRuntimes, outcomeJson, throwFailures } from "../runtimes/open-runtimes.ts";
+import { agentHelp, agentSocket, runtimeHelp, runtimeOptions, runtimeRequest } from "../runtimes/choice.ts";
+import { agentAt, inEach, openRuntimes, outcomeJson, throwFailures } from "../runtimes/open-runtimes.ts";
 import { renderTable } from "../table.ts";
 import { UsageError } from "../usage-error.ts";
 
 const help = `Usage: nodewarm status [OPTION...]
 
-Shows which disks are injected into which runtime, whether they are mounted, their images, who uses them, and what is wrong. Needs root,
-and changes nothing.
+Shows which disks are injected into which runtime, whether they are mounted, their images, who uses them, and what is wrong; where an agent
+runs, also what it keeps warm and what it is doing. Needs root, and changes nothing.
 
 CHAIN is complete when the layers below an image are there too, so that pulls of other images find them; pending until
 "nodewarm inject" has run to its end.
 
-${runtimeHelp}
+${runtimeHelp}${agentHelp}
+      --watch               show what the agent does until Ctrl-C; with --json one object a line
       --json                one JSON object on standard output
   -h, --help                this text
 
 Exit codes: 0 whatever is shown, 1 the runtime cannot be asked, 2 wrong usage.
 `;
 
-const options = { ...runtimeOptions, json: { type: "boolean" }, help: { type: "boolean", short: "h" } } as const;
+const options = {
+  ...runtimeOptions,
+  watch: { type: "boolean" },
+  json: { type: "boolean" },
+  help: { type: "boolean", short: "h" },
+} as const;
 
 /** `nodewarm status`. */
 export async function run(args: readonly string[], io: CommandIo): Promise<number> {
@@ -35,16 +42,31 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
     return 0;
   }
   if (positionals.length > 0) throw new UsageError("status takes no arguments");
-  const request = runtimeRequest(values);
+  const choice = { request: runtimeRequest(values), socket: agentSocket(values), signal: io.signal };
+  if (values.watch && choice.request.address !== undefined)
+    throw new UsageError("--watch shows an agent: leave out --address");
   requireRoot("status", "asks the container runtime and looks into its files");
-  await using open = await openRuntimes(request);
+  const agent = choice.request.address === undefined ? await agentAt(choice.socket, io.signal) : undefined;
+  if (values.watch) {
+    if (agent === undefined)
+      throw new CliError("not-found", `no agent listens at ${choice.socket}; start it, or leave out --watch`);
+    const { watchAgent } = await import("../agent/watch-agent.ts");
+    return watchAgent(agent, io, values.json ?? false);
+  }
+  const told = await agent?.status({ signal: io.signal });
+  await using open = await openRuntimes(choice);
   const outcomes = await inEach(open, io.signal, async (runtime) => ({
     disks: await runtime.status({ signal: io.signal }),
   }));
   if (values.json) {
-    io.stdout.write(`${JSON.stringify({ runtimes: outcomes.map(outcomeJson) }, undefined, 2)}\n`);
+    const document = { ...(told && { agent: told }), runtimes: outcomes.map(outcomeJson) };
+    io.stdout.write(`${JSON.stringify(document, undefined, 2)}\n`);
   } else {
     const texts = outcomes.flatMap((each) => ("error" in each ? [] : [describe(each.runtime, each.result.disks)]));
+    if (told !== undefined) {
+      const { describeAgent } = await import("../agent/describe-agent.ts");
+      texts.unshift(...told.runtimes.map(describeAgent));
+    }
     io.stdout.write(texts.join("\n"));
   }
   throwFailures(outcomes);

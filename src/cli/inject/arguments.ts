@@ -2,12 +2,13 @@ import { OciError } from "../../oci/oci-error.ts";
 import { imageName, parseReference, type Reference } from "../../oci/reference.ts";
 import type { RuntimeRequest } from "../../runtime/discovery.ts";
 import { parseOptions } from "../options.ts";
-import { runtimeOptions, runtimeRequest } from "../runtimes/choice.ts";
+import { agentSocket, runtimeOptions, runtimeRequest } from "../runtimes/choice.ts";
 import { UsageError } from "../usage-error.ts";
 
 export type InjectArguments = {
   readonly disks: readonly string[];
   readonly request: RuntimeRequest;
+  readonly socket: string;
   /** Empty: all images. */
   readonly images: readonly WantedImage[];
   readonly handlers: "all" | "default-only";
@@ -41,6 +42,7 @@ export function parseInjectArguments(args: readonly string[]): InjectArguments |
   return {
     disks: positionals,
     request: runtimeRequest(values),
+    socket: agentSocket(values),
     images: (values.image ?? []).map(wantedImage),
     handlers: oneOf("--handlers", values.handlers ?? "all", ["all", "default-only"]),
     verify: oneOf("--verify", values.verify ?? "quick", ["quick", "full"]),
@@ -70,6 +72,7 @@ export type EjectArguments = {
   /** Paths of disks, and ids or the beginning of ids. `all`: whatever is injected. */
   readonly disks: readonly string[] | "all";
   readonly request: RuntimeRequest;
+  readonly socket: string;
   readonly wait: boolean;
   readonly materialize: boolean;
   readonly json: boolean;
@@ -94,6 +97,7 @@ export function parseEjectArguments(args: readonly string[]): EjectArguments | u
   return {
     disks: all ? "all" : positionals,
     request: runtimeRequest(values),
+    socket: agentSocket(values),
     wait: values.wait ?? false,
     materialize: values.materialize ?? false,
     json: values.json ?? false,

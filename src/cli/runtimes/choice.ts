@@ -1,10 +1,13 @@
+import { resolve } from "node:path";
 import type { ParseArgsOptionsConfig } from "node:util";
+import { nodeLayout } from "../../publish/seed/node-layout.ts";
 import type { RuntimeRequest } from "../../runtime/discovery.ts";
 import { suggestion } from "../closest-word.ts";
 import { UsageError } from "../usage-error.ts";
 
 /** Options of all commands that speak to a container runtime. */
 export const runtimeOptions = {
+  socket: { type: "string" },
   runtime: { type: "string" },
   address: { type: "string" },
   namespace: { type: "string" },
@@ -17,6 +20,16 @@ export const runtimeHelp = `Which runtime:
       --address SOCKET      socket of the runtime (default: the usual places)
       --namespace NAME      namespace of containerd (default: k8s.io, that of pods)
 `;
+
+/** For commands that leave the work to a running agent. */
+export const agentHelp = `      --socket FILE         of an agent: where it listens, it does the work, in the runtimes that it keeps warm, unless --address
+                            names a runtime (default: ${nodeLayout.socket})
+`;
+
+/** Where an agent listens. */
+export function agentSocket({ socket = nodeLayout.socket }: { readonly socket?: string }): string {
+  return resolve(socket);
+}
 
 type Values = { readonly runtime?: string; readonly address?: string; readonly namespace?: string };
 

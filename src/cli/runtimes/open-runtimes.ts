@@ -1,3 +1,5 @@
+import { existsSync } from "node:fs";
+import type { AgentClient } from "../../agent/serve/control-client.ts";
 import { discoverRuntimes, type RuntimeRequest } from "../../runtime/discovery.ts";
 import { openRuntime } from "../../runtime/open-runtime.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
@@ -6,13 +8,33 @@ import { CliError } from "../cli-error.ts";
 /** Runtimes that are open until they are disposed of. */
 export type OpenRuntimes = AsyncDisposable & { readonly runtimes: readonly Runtime[] };
 
+/** Which runtimes a command works in. */
+export type RuntimeChoice = {
+  readonly request: RuntimeRequest;
+  /** Of an agent. */
+  readonly socket: string;
+  readonly signal: AbortSignal;
+};
+
 /** What came of the work in one runtime. */
 export type Outcome<Result> =
   | { readonly runtime: string; readonly result: Result }
   | { readonly runtime: string; readonly error: Error };
 
-/** Finds and opens what the command line asks for. Throws `RuntimeError` and `HostError`. */
-export async function openRuntimes(request: RuntimeRequest): Promise<OpenRuntimes> {
+/**
+ * Finds and opens what the command line asks for. Where it names no runtime and an agent runs, the runtimes are the agent's, and it does the work.
+ * Throws `RuntimeError`, `HostError`, `AgentError`.
+ */
+export async function openRuntimes({ request, socket, signal }: RuntimeChoice): Promise<OpenRuntimes> {
+  const agent = request.address === undefined ? await agentAt(socket, signal) : undefined;
+  if (agent !== undefined) {
+    const { AgentRuntime } = await import("./agent-runtime.ts");
+    const { runtimes } = await agent.status({ signal });
+    return {
+      runtimes: runtimes.map(({ runtime }) => new AgentRuntime(runtime, agent)),
+      [Symbol.asyncDispose]: async () => {},
+    };
+  }
   const opened = await Promise.allSettled((await discoverRuntimes(request)).map(openRuntime));
   const runtimes = opened.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
   const close = () => Promise.all(runtimes.map((runtime) => runtime.close()));
@@ -27,6 +49,13 @@ export async function openRuntimes(request: RuntimeRequest): Promise<OpenRuntime
       await close();
     },
   };
+}
+
+/** The agent that listens at a socket; `undefined` when none does. What speaks to it is only loaded where there is a socket. */
+export async function agentAt(socket: string, signal: AbortSignal): Promise<AgentClient | undefined> {
+  if (!existsSync(socket)) return undefined;
+  const { findAgent } = await import("../../agent/serve/control-client.ts");
+  return findAgent(socket, signal);
 }
 
 /**

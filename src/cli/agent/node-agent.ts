@@ -1,0 +1,71 @@
+import type { Configuration } from "../../agent/config/configuration.ts";
+import { ConfigurationFiles } from "../../agent/config/configuration-files.ts";
+import type { HostDiskFinder } from "../../agent/disks/host-disk-finder.ts";
+import { HostDiskHolders } from "../../agent/disks/host-disk-holders.ts";
+import { Agent } from "../../agent/loop/agent.ts";
+import { systemClock } from "../../agent/loop/clock.ts";
+import type { AgentParts, LogLine } from "../../agent/loop/parts.ts";
+import { RegistryImageResolver } from "../../agent/refresh/registry-image-resolver.ts";
+import type { AgentMetrics } from "../../agent/serve/agent-metrics.ts";
+import { PsiGauge } from "../../agent/space/pressure-gauge.ts";
+import { StatfsGauge } from "../../agent/space/statfs-gauge.ts";
+import type { AgentState } from "../../agent/state/agent-state.ts";
+import { readRegistryAccess } from "../../runtime/containerd/registry/registry-access.ts";
+import type { FoundRuntime } from "../../runtime/discovery.ts";
+import { openDiskSource } from "../../runtime/host/disk-source.ts";
+import { openNodeRuntime } from "../../runtime/open-runtime.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { version } from "../version.ts";
+
+/** What the agents of one node share. */
+export type NodeParts = {
+  /** Path of the documents. */
+  readonly configuration: string;
+  readonly state: AgentState;
+  readonly disks: HostDiskFinder;
+  /** What is in force; changed by `onConfiguration`. */
+  readonly current: () => Configuration;
+  readonly onConfiguration: (configuration: Configuration) => void;
+  readonly metrics: AgentMetrics;
+  readonly environment: NodeJS.ProcessEnv;
+  readonly log: (line: LogLine) => void;
+};
+
+/** The agent of one runtime, open until it is disposed of. Throws `RuntimeError` and `HostError`. */
+export async function openNodeAgent(
+  found: FoundRuntime,
+  node: NodeParts,
+): Promise<AsyncDisposable & { readonly agent: Agent; readonly runtime: Runtime }> {
+  const { runtime, images, close } = await openNodeRuntime(found);
+  const resolver = new RegistryImageResolver({
+    access: () => readRegistryAccess(found.address),
+    settings: () => node.current().agent,
+    environment: node.environment,
+    userAgent: `nodewarm/${version()}`,
+  });
+  const { name } = runtime;
+  const parts: AgentParts = {
+    configuration: new ConfigurationFiles(node.configuration),
+    runtime,
+    keeper: images,
+    disks: node.disks,
+    openByHand: openDiskSource,
+    holders: new HostDiskHolders(),
+    resolver,
+    state: node.state,
+    space: new StatfsGauge(),
+    pressure: new PsiGauge(),
+    clock: systemClock,
+    random: Math.random,
+    log: (line) => node.log({ ...line, fields: { runtime: name, ...line.fields } }),
+    onConfiguration: node.onConfiguration,
+  };
+  return {
+    agent: new Agent(node.metrics.count(parts)),
+    runtime,
+    async [Symbol.asyncDispose]() {
+      await resolver.close();
+      await close();
+    },
+  };
+}

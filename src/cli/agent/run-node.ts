@@ -1,0 +1,177 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { defaultAgentSpec } from "../../agent/config/agent-config.ts";
+import type { Configuration } from "../../agent/config/configuration.ts";
+import { readConfiguration } from "../../agent/config/read-configuration.ts";
+import { HostDiskFinder } from "../../agent/disks/host-disk-finder.ts";
+import type { DiskPlaces } from "../../agent/disks/place-watch.ts";
+import type { LogLine } from "../../agent/loop/parts.ts";
+import { AgentMetrics } from "../../agent/serve/agent-metrics.ts";
+import { AgentsControl, type ControlledAgent } from "../../agent/serve/agents-control.ts";
+import { serveControl } from "../../agent/serve/control-server.ts";
+import { serveHealth } from "../../agent/serve/health-server.ts";
+import { NodeReport } from "../../agent/serve/node-report.ts";
+import { serviceManager } from "../../agent/serve/service-manager.ts";
+import { FolderState } from "../../agent/state/folder-state.ts";
+import type { AgentStatus } from "../../agent/status.ts";
+import { CodedError } from "../../oci/coded-error.ts";
+import { discoverRuntimes, type FoundRuntime } from "../../runtime/discovery.ts";
+import { version } from "../version.ts";
+import type { AgentArguments } from "./arguments.ts";
+import { type NodeParts, openNodeAgent } from "./node-agent.ts";
+
+/** A runtime may start after the agent, and a second one much later. */
+const firstSearchMs = 500;
+const nextSearchMs = 30_000;
+
+export type NodeOptions = {
+  readonly given: AgentArguments;
+  readonly environment: NodeJS.ProcessEnv;
+  readonly log: (line: LogLine) => void;
+  readonly signal: AbortSignal;
+};
+
+/**
+ * Runs the agents of all runtimes of this node until `signal` aborts, or with `once` until each is done. The last status of each. Throws where
+ * the agent cannot be what the command line asks for; everything else it waits out.
+ */
+export async function runNode({ given, environment, log, signal }: NodeOptions): Promise<readonly AgentStatus[]> {
+  await using resources = new AsyncDisposableStack();
+  let current = await firstConfiguration(given, log);
+  const state = await FolderState.open(given.state, { signal });
+  resources.defer(() => state.close());
+  const disks = await HostDiskFinder.open({ places: placesOf(current, given), state });
+  resources.defer(() => disks.close());
+
+  const agents: ControlledAgent[] = [];
+  const statuses = () => agents.map(({ agent }) => agent.status);
+  const metrics = new AgentMetrics(statuses);
+  const report = new NodeReport({ statuses, manager: serviceManager(environment) });
+  resources.defer(async () => report.stopping());
+  const listen = given.listen ?? current.agent.listen;
+  if (listen !== undefined && !given.once) {
+    const health = { problem: () => report.problem(), gate: () => report.gate(), metrics: () => metrics.render() };
+    const server = resources.use(await serveHealth(listen, health));
+    log({ level: "info", message: "listening", fields: { address: server.address } });
+  }
+  const control = new AgentsControl(() => agents);
+  resources.use(await serveControl({ path: given.socket, control, version: version() }));
+
+  const node: NodeParts = {
+    configuration: given.configuration,
+    state,
+    disks,
+    current: () => current,
+    onConfiguration: (configuration) => {
+      const before = JSON.stringify(placesOf(current, given));
+      current = configuration;
+      const places = placesOf(configuration, given);
+      if (JSON.stringify(places) !== before) void disks.configure(places);
+    },
+    metrics,
+    environment,
+    log,
+  };
+  const running: Promise<AgentStatus>[] = [];
+  const known = new Set<string>();
+  const begin = async (found: FoundRuntime) => {
+    const key = JSON.stringify(found);
+    if (known.has(key)) return;
+    const opened = await openNodeAgent(found, node);
+    resources.use(opened);
+    known.add(key);
+    agents.push(opened);
+    log({ level: "info", message: "keeps warm", fields: { runtime: opened.agent.status.runtime } });
+    void report.follow(opened.agent.changes({ signal }));
+    running.push(opened.agent.run({ signal, once: given.once }));
+  };
+  await search(given, () => current, begin, log, signal);
+  // Ends with the agents; a runtime that comes later gets one of its own.
+  const later = given.once ? Promise.resolve() : searchOn(given, () => current, begin, log, signal);
+  const results: AgentStatus[] = [];
+  // The list grows while it is gone through.
+  for (const each of running) results.push(await each);
+  await later;
+  return results;
+}
+
+/** While the documents cannot be used the agent waits for better ones, with all defaults. With `once` that is the end. */
+async function firstConfiguration(
+  { configuration, once }: AgentArguments,
+  log: (line: LogLine) => void,
+): Promise<Configuration> {
+  try {
+    return await readConfiguration(configuration);
+  } catch (error) {
+    if (once || !(error instanceof CodedError)) throw error;
+    log({ level: "error", message: "configuration cannot be used", fields: { error: error.message } });
+    return { sets: [], agent: defaultAgentSpec() };
+  }
+}
+
+function placesOf({ agent: { disks } }: Configuration, { diskFolders }: AgentArguments): DiskPlaces {
+  return { folders: [...disks.folders, ...diskFolders], devices: disks.devices, allow: disks.allow };
+}
+
+type Begin = (found: FoundRuntime) => Promise<void>;
+
+/** Waits for the first runtime. With `once` there must be one now. */
+async function search(
+  given: AgentArguments,
+  current: () => Configuration,
+  begin: Begin,
+  log: (line: LogLine) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  let said = "";
+  for (;;) {
+    signal.throwIfAborted();
+    try {
+      for (const found of await findRuntimes(given, current())) await begin(found);
+      return;
+    } catch (error) {
+      if (given.once || !(error instanceof CodedError)) throw error;
+      if (error.message !== said)
+        log({ level: "warning", message: "waits for a runtime", fields: { error: error.message } });
+      said = error.message;
+    }
+    await sleep(firstSearchMs, undefined, { signal });
+  }
+}
+
+async function searchOn(
+  given: AgentArguments,
+  current: () => Configuration,
+  begin: Begin,
+  log: (line: LogLine) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  let said = "";
+  while (!signal.aborted) {
+    await sleep(nextSearchMs, undefined, { signal }).catch(() => {});
+    if (signal.aborted) return;
+    try {
+      for (const found of await findRuntimes(given, current())) await begin(found);
+    } catch (error) {
+      // Those that are kept warm may be away for a moment: their agents say so.
+      const message = error instanceof Error ? error.message : String(error);
+      if (!(error instanceof CodedError) && message !== said)
+        log({ level: "error", message: "the search for runtimes failed", fields: { error: message } });
+      said = message;
+    }
+  }
+}
+
+async function findRuntimes({ request }: AgentArguments, { agent }: Configuration): Promise<readonly FoundRuntime[]> {
+  const found = await discoverRuntimes(request).catch((error) => {
+    if (agent.docker.overlay2) return [];
+    throw error;
+  });
+  if (!agent.docker.overlay2 || request.runtime !== "auto") return found;
+  const docker = await discoverRuntimes({ runtime: "docker" }).catch((error) => {
+    if (found.length > 0) return [];
+    throw error;
+  });
+  const isNew = ({ address, kind }: FoundRuntime) =>
+    !found.some((each) => each.address === address && each.kind === kind);
+  return [...found, ...docker.filter(isNew)];
+}
