@@ -5,6 +5,7 @@ import { digestHex } from "../../src/oci/descriptor.ts";
 import type { ContainerdNode } from "../../src/runtime/containerd/containerd-node.ts";
 import { topChainID } from "../../src/runtime/containerd/inject/plan.ts";
 import { fsPath, readOwnedState } from "../../src/runtime/containerd/owned-state.ts";
+import { label } from "../../src/runtime/containerd/ownership.ts";
 import { diskMountPoint } from "../../src/runtime/host/disk-mount-point.ts";
 import { openDiskSource } from "../../src/runtime/host/disk-source.ts";
 import { assertComplete, injectedOutputs, startListed } from "../support/runtimes/check-injected.ts";
@@ -96,6 +97,24 @@ for (const runtime of await containerdRuntimes()) {
       await becomesRight();
       assert.equal(await readlink(path), `${diskMountPoint(disk.id)}/blobs/sha256/${digestHex(digest)}`);
       assert.ok((await readFile(path)).length > 0);
+    });
+
+    test("documents that are gone from the content store come back, be it their record or their file", async () => {
+      const { manifest, config } = images.tool;
+      for (const { digest } of [manifest, config]) {
+        await node.in.contentManager.delete(digest);
+        await becomesRight();
+        assert.equal((await node.in.content.info(digest)).labels[label.disk], disk.id);
+        const path = `${node.blobsFolder}/sha256/${digestHex(digest)}`;
+        const before = await readFile(path);
+        await rm(path);
+        const report = await injectPath(node, disk.path);
+        assert.equal(report.images.find(({ names }) => names.includes(toolName))?.result, "injected");
+        assert.deepEqual(await readFile(path), before);
+        await becomesRight();
+      }
+      const report = await injectPath(node, disk.path);
+      assert.ok(report.images.every(({ result }) => result === "present"));
     });
 
     test("a folder with something in it withdraws its image and is kept, and the next call brings the image back", async () => {

@@ -95,7 +95,7 @@ test("what is there is left alone", () => {
     ),
     options,
   );
-  assert.deepEqual([plan.top, plan.records, plan.conditions], [undefined, [], []]);
+  assert.deepEqual([plan.isComplete, plan.top, plan.records, plan.conditions], [true, undefined, [], []]);
 });
 
 test("Docker gets the tags alone", () => {
@@ -135,6 +135,37 @@ test("a tag that an older disk of the line has set is moved, one of a newer disk
   assert.deepEqual(planImage(disk, app, before("other", "9"), options).conditions, []);
   const [condition] = planImage(disk, app, before("base", "6"), options).conditions;
   assert.equal(condition?.type, "TagKept");
+});
+
+test("a tag that disks of two lines have stays with the one that was injected last, however often the other is", () => {
+  const app = image("app", "a");
+  const [id = "", byDigest = "", tag = ""] = recordNames(app, "k8s.io");
+  const ofOther = record(tag, "other", { [label.disk]: "old" });
+  const carrier = snapshot(carrierName("old"), { [label.line]: "other", [label.sequence]: "9" });
+  const ours = [id, byDigest].map((name) => record(name, "app manifest", { [label.disk]: disk.id }));
+  const again = planImage(disk, app, state([digest("a")], [...ours, ofOther], [carrier]), options);
+  assert.deepEqual([again.isComplete, again.conditions.map(({ type }) => type)], [true, ["TagKept"]]);
+  // A call that was killed before it came to its last names goes on.
+  const goesOn = planImage(
+    disk,
+    app,
+    state(
+      [digest("a")],
+      [ours[0], ofOther].flatMap((each) => each ?? []),
+      [carrier],
+    ),
+    options,
+  );
+  assert.deepEqual(goesOn.records.map(({ action }) => action).sort(), ["create", "move"]);
+  const gone = planImage(disk, app, state([digest("a")], [...ours, ofOther]), options);
+  assert.deepEqual(gone.records, [{ name: tag, action: "move" }], "the other disk has been ejected");
+});
+
+test("an image whose documents are gone is made again, though all its records are there", () => {
+  const app = image("app", "abc");
+  const records = recordNames(app, "k8s.io").map((name) => record(name, "app manifest"));
+  const plan = planImage(disk, app, state([digest("abc")], records), { ...options, lacksDocuments: true });
+  assert.deepEqual([plan.isComplete, plan.top?.name, plan.records], [false, digest("abc"), []]);
 });
 
 test("chains are made level by level, each snapshot once", () => {

@@ -2,6 +2,7 @@ import type { DiskIndex, IndexImage } from "../../../disk/reader/disk-index.ts";
 import { type Digest, digestHex } from "../../../oci/descriptor.ts";
 import type { Condition } from "../../runtime.ts";
 import type { Image } from "../client/images.ts";
+import type { Labels } from "../client/label.ts";
 import { dockerNamespace } from "../containerd-node.ts";
 import type { OwnedState } from "../owned-state.ts";
 import { carrierName, emptyName, label } from "../ownership.ts";
@@ -16,6 +17,8 @@ export type ImagePlan = {
   readonly image: IndexImage;
   /** The snapshot that containers stand on; `undefined` when it and all records are there, or the image has no layers. */
   readonly top: WantedSnapshot | undefined;
+  /** Nothing is left to do. */
+  readonly isComplete: boolean;
   readonly records: readonly RecordChange[];
   readonly conditions: readonly Condition[];
 };
@@ -24,6 +27,8 @@ export type PlanOptions = {
   readonly namespace: string;
   /** Also moves tags that others have set. */
   readonly force: boolean;
+  /** Documents are gone of an image that has its records: it is made as if it were new. */
+  readonly lacksDocuments?: boolean;
   /** Names that are left as they are. */
   readonly keepTags?: readonly string[] | undefined;
 };
@@ -37,7 +42,7 @@ export function planImage(disk: DiskIndex, image: IndexImage, state: OwnedState,
     const record = state.images.get(name);
     if (record === undefined) records.push({ name, action: "create" });
     else if (record.target.digest !== image.target.digest) {
-      const kept = options.force ? undefined : whyKept(disk, record, state);
+      const kept = options.force ? undefined : whyKept(disk, record, state, wasInjected(disk, image, state, options));
       if (kept === undefined) records.push({ name, action: "move" });
       else
         conditions.push({
@@ -48,8 +53,15 @@ export function planImage(disk: DiskIndex, image: IndexImage, state: OwnedState,
   }
   // One that is there without the records may be collected at any moment, and is asked for again, under our lease.
   const top = topSnapshot(image);
-  const isThere = top !== undefined && records.length === 0 && isCommitted(state, top.name);
-  return { image, top: isThere ? undefined : top, records, conditions };
+  const isComplete = records.length === 0 && options.lacksDocuments !== true;
+  const isThere = top !== undefined && isComplete && isCommitted(state, top.name);
+  return {
+    image,
+    top: isThere ? undefined : top,
+    isComplete: isComplete && (isThere || top === undefined),
+    records,
+    conditions,
+  };
 }
 
 /**
@@ -87,13 +99,30 @@ export function isCommitted(state: Pick<OwnedState, "snapshots">, name: string):
   return state.snapshots.get(name)?.kind === "committed";
 }
 
-/** Why a tag with another digest is not moved; `undefined` when it is ours to move. */
-function whyKept(disk: DiskIndex, record: Image, state: OwnedState): string | undefined {
+/**
+ * Whether an earlier call has given the image of this disk all its names, the last of which are made of repository and digest; for Docker,
+ * which wants tags alone, its config tells.
+ */
+function wasInjected(disk: DiskIndex, image: IndexImage, state: OwnedState, { namespace }: PlanOptions): boolean {
+  const isOurs = (labels: Labels | undefined) => labels?.[label.disk] === disk.id;
+  if (namespace === dockerNamespace)
+    return state.blobs.some(({ digest, labels }) => digest === image.config.digest && isOurs(labels));
+  const names = recordNames(image, namespace).filter((name) => name.includes("@"));
+  return names.length > 0 && names.every((name) => isOurs(state.images.get(name)?.labels));
+}
+
+/**
+ * Why a tag with another digest is not moved; `undefined` when it is ours to move. Of two lines that both have a tag, the one that is injected
+ * last gets it once: injecting both again and again does not move it to and fro.
+ */
+function whyKept(disk: DiskIndex, record: Image, state: OwnedState, isAgain: boolean): string | undefined {
   const owner = record.labels[label.disk];
   if (owner === undefined) return "which Nodewarm did not set";
   const labels = state.snapshots.get(carrierName(owner))?.labels;
   if (labels?.[label.line] === disk.line && Number(labels[label.sequence]) > disk.sequence)
     return `set from disk ${owner.slice(0, 12)}, the newer one of line "${disk.line}"`;
+  if (isAgain && labels !== undefined && labels[label.line] !== disk.line)
+    return `set from disk ${owner.slice(0, 12)} of line "${labels[label.line]}", which was injected later`;
   return undefined;
 }
 

@@ -6,6 +6,7 @@ import type { ContainerdNode } from "../containerd-node.ts";
 import { type OwnedState, readOwnedState } from "../owned-state.ts";
 import { checkImage } from "./disk-documents.ts";
 import { staleLeases } from "./injection-lease.ts";
+import { withMissingDocuments } from "./missing-documents.ts";
 import { type ImagePlan, planImage } from "./plan.ts";
 import { allOf, sideBySide } from "./side-by-side.ts";
 import { sandboxImages, whySkipped } from "./skipped-images.ts";
@@ -36,14 +37,17 @@ export async function survey(
     sandboxImages(node),
     verifyImages(open, wanted, options.signal),
   ]);
-  const skipped = new Map<IndexImage, Condition>();
-  const plans: ImagePlan[] = [];
   const { index } = open.disk;
+  const skipped = new Map<IndexImage, Condition>();
   for (const image of wanted) {
     const condition = whySkipped(node, index, image, options, sandboxes);
     if (condition !== undefined) skipped.set(image, condition);
-    else plans.push(planImage(index, image, state, { ...options, namespace: node.namespace }));
   }
+  const images = wanted.filter((image) => !skipped.has(image));
+  const broken = await withMissingDocuments(node, open.disk, images, state);
+  const plans = images.map((image) =>
+    planImage(index, image, state, { ...options, namespace: node.namespace, lacksDocuments: broken.has(image) }),
+  );
   return { state, leases, skipped, plans };
 }
 

@@ -36,14 +36,14 @@ function injectedImage({ node, state }: InjectJob, plan: ImagePlan): InjectedIma
   return {
     names: plan.image.names,
     digest: plan.image.target.digest,
-    result: isUnfinished(plan) ? "injected" : "present",
+    result: plan.isComplete ? "present" : "injected",
     chain: isChainComplete(plan.image, state, usesLayerImages(node)) ? "complete" : "pending",
     conditions: plan.conditions,
   };
 }
 
 async function injectBatch(job: InjectJob, plans: readonly ImagePlan[]): Promise<void> {
-  const unfinished = plans.filter(isUnfinished);
+  const unfinished = plans.filter(({ isComplete }) => !isComplete);
   const images = unfinished.map(({ image }) => image);
   const tops = new Map(unfinished.flatMap(({ top }) => (top === undefined ? [] : [[top.name, top]])));
   await allOf([
@@ -51,10 +51,6 @@ async function injectBatch(job: InjectJob, plans: readonly ImagePlan[]): Promise
     writeDocuments(job, images),
   ]);
   await writeRecords(job, unfinished);
-}
-
-function isUnfinished({ top, records }: ImagePlan): boolean {
-  return top !== undefined || records.length > 0;
 }
 
 function* batches(plans: readonly ImagePlan[]): Generator<readonly ImagePlan[]> {
