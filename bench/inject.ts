@@ -5,8 +5,10 @@ import { startRegistry } from "../test/support/registry.ts";
 import { type ContainerdRuntime, containerdRuntimes } from "../test/support/runtimes/fleet.ts";
 import { buildGoClient } from "./inject/go-client.ts";
 import { type InjectSet, injectSet, type SetShape } from "./inject/image-set.ts";
-import { type InjectRun, pushSet, runGoClient, runImport, runInject, runPull } from "./inject/methods.ts";
-import { bytesTable, type Row, renderRows, startsTable } from "./inject/report.ts";
+import { releaseAtEnd } from "./inject/measured-node.ts";
+import { type InjectRun, injectInto, pushSet, runGoClient, runImport, runInject, runPull } from "./inject/methods.ts";
+import { bytesTable, type Row, renderRows, slowSyncsMarks, startsTable, syncsTable } from "./inject/report.ts";
+import { slowSyncMilliseconds, startWithSlowSyncs } from "./inject/slow-syncs.ts";
 import { measureStarts } from "./inject/starts.ts";
 import { countSyncs } from "./inject/sync-counts.ts";
 import { syncMilliseconds } from "./inject/sync-probe.ts";
@@ -21,7 +23,8 @@ const usage = `npm run bench:inject -- [options]   compares \`nodewarm inject\` 
   --rows A,B        of ${"one,eight,fifty,scale"}; default one,eight,fifty
   --scale           also the row of 10 GB, which takes 45 GB of disk and a quarter of an hour
   --runs N          injections for each row; default 5
-  --parts A,B       of rows,bytes,starts,syncs; default all
+  --parts A,B       of rows,bytes,starts,syncs,slow; default all
+  --no-pull         rows without pulls and imports
   --json FILE       write all figures as JSON
 `;
 
@@ -39,12 +42,14 @@ const bytesPair: readonly SetShape[] = [
 ];
 const bytesRounds = 10;
 const startRounds = 20;
+const addedSyncMs = 1;
 
 type Options = {
   readonly version: string;
   readonly rows: readonly string[];
   readonly runs: number;
   readonly parts: readonly string[];
+  readonly pull: boolean;
   readonly json: string | undefined;
 };
 
@@ -59,6 +64,7 @@ async function main(): Promise<void> {
   const program = join(bundle, "nodewarm");
   const go = await buildGoClient(cache.work);
   if ("reason" in go) note(`the Go client is left out: ${go.reason}`);
+  const goProgram = "program" in go ? go.program : undefined;
   const machine = await describeMachine(cache.work);
   const results: Record<string, unknown> = { machine, containerd: runtime.version, syncMs: syncMilliseconds("/tmp") };
   print(
@@ -71,9 +77,7 @@ async function main(): Promise<void> {
     const rows: Row[] = [];
     for (const name of options.rows) {
       const set = await makeSet(shapes[name] as SetShape);
-      rows.push(
-        await measureRow(runtime, program, "program" in go ? go.program : undefined, set, options.runs, cache.work),
-      );
+      rows.push(await measureRow(runtime, program, goProgram, set, options, cache.work));
       print(renderRows(rows.slice(-1)));
     }
     results.rows = rows;
@@ -101,12 +105,18 @@ async function main(): Promise<void> {
   }
   if (options.parts.includes("syncs")) {
     const set = await makeSet(shapes.fifty as SetShape);
-    const counts = await countSyncs(runtime, program, set);
+    const counts = await countSyncs(runtime, program, goProgram, set);
     results.syncs = counts;
+    print(syncsTable(set, counts));
+  }
+  if (options.parts.includes("slow")) {
+    const set = await makeSet(shapes.fifty as SetShape);
+    const run = await injectWithSlowSyncs(program, set);
+    results.slow = run;
     print(
-      counts === undefined
-        ? "The calls of fdatasync are not counted: there is no strace."
-        : `fdatasync of containerd, counted by strace: ${counts.images} for ${set.images} usable images, ${counts.chains} for the chains of ${set.layers} layers (two for each transaction)`,
+      "reason" in run
+        ? `Slow syncs are left out: ${run.reason}`
+        : slowSyncsMarks(set, run, await slowSyncMilliseconds("/tmp", addedSyncMs)),
     );
   }
   if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(results, undefined, 2)}\n`);
@@ -117,7 +127,7 @@ async function measureRow(
   program: string,
   goClient: string | undefined,
   set: InjectSet,
-  runs: number,
+  { runs, pull: withPull }: Options,
   work: string,
 ): Promise<Row> {
   const inject: InjectRun[] = [];
@@ -126,6 +136,7 @@ async function measureRow(
     inject.push(await runInject(runtime, program, set));
     if (goClient !== undefined) go.push(await runGoClient(runtime, goClient, set, work));
   }
+  if (!withPull) return { set, inject, go, pull: undefined, imported: undefined };
   note(`pulling ${set.images} images`);
   const registry = await startRegistry({ directory: set.registry });
   try {
@@ -143,6 +154,13 @@ async function coldInject(runtime: ContainerdRuntime, program: string, set: Inje
   return runInject(runtime, program, set);
 }
 
+async function injectWithSlowSyncs(program: string, set: InjectSet): Promise<InjectRun | { readonly reason: string }> {
+  await using scope = new AsyncDisposableStack();
+  await releaseAtEnd(scope, set.disk);
+  const daemon = await startWithSlowSyncs(scope, addedSyncMs);
+  return "reason" in daemon ? daemon : await injectInto(daemon, program, set);
+}
+
 function readOptions(): Options {
   const { values } = parseArgs({
     options: {
@@ -150,7 +168,8 @@ function readOptions(): Options {
       rows: { type: "string", default: "one,eight,fifty" },
       scale: { type: "boolean", default: false },
       runs: { type: "string", default: "5" },
-      parts: { type: "string", default: "rows,bytes,starts,syncs" },
+      parts: { type: "string", default: "rows,bytes,starts,syncs,slow" },
+      "no-pull": { type: "boolean", default: false },
       json: { type: "string" },
       help: { type: "boolean", short: "h", default: false },
     },
@@ -161,7 +180,8 @@ function readOptions(): Options {
     process.stderr.write(usage);
     process.exit(values.help ? 0 : 2);
   }
-  return { version: values.containerd, rows, runs, parts: values.parts.split(","), json: values.json };
+  const parts = values.parts.split(",");
+  return { version: values.containerd, rows, runs, parts, pull: !values["no-pull"], json: values.json };
 }
 
 function note(what: string): void {

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openContainerd } from "../../src/runtime/containerd/client/containerd-client.ts";
 import { diskMountPoint } from "../../src/runtime/host/disk-mount-point.ts";
@@ -13,6 +14,8 @@ export const namespace = "k8s.io";
 
 /** What containerd said while something was done to it: milliseconds after the program was executed. */
 export type Timeline = {
+  /** It connected to containerd; `undefined` for programs that do not tell. */
+  readonly callMs: number | undefined;
   /** A tag of the set was there. */
   readonly firstMs: number;
   /** The last tag of the set was there. */
@@ -23,20 +26,30 @@ export type Timeline = {
   readonly endMs: number;
   /** Bytes that containerd wrote to the disk. */
   readonly writtenBytes: number;
+  /** Bytes that the program itself wrote; `undefined` for programs that do not tell. */
+  readonly ownBytes: number | undefined;
   readonly stdout: string;
 };
 
 /** A fresh containerd; the disk that is injected into it is released when the scope ends. */
 export async function startNode(scope: Scope, runtime: ContainerdRuntime, disk: string): Promise<ContainerdDaemon> {
+  await releaseAtEnd(scope, disk);
+  return runtime.start(scope);
+}
+
+/** Clears the mount point of a disk away at the end. */
+export async function releaseAtEnd(scope: Scope, disk: string): Promise<void> {
   const mountPoint = diskMountPoint((await readDiskSource(disk)).id);
   scope.defer(async () => {
     await run("umount", ["-l", mountPoint]).catch(() => {});
     await rm(mountPoint, { recursive: true, force: true }).catch(() => {});
   });
-  return runtime.start(scope);
 }
 
-/** Runs a program and takes the times from the events of containerd, outside of the program. `tags` are the names that count. */
+/**
+ * Runs a program and takes the times from the events of containerd, outside of the program; only a Node program tells by itself when it makes
+ * its first call (`tell.cjs`). `tags` are the names that count.
+ */
 export async function observe(
   daemon: ContainerdDaemon,
   tags: readonly string[],
@@ -58,6 +71,11 @@ export async function observe(
     if (!stop.signal.aborted) throw error;
   });
   const [command, ...args] = program;
+  const told = join(daemon.directory, "tmp", "told");
+  const env = {
+    NODE_OPTIONS: `--require ${join(import.meta.dirname, "tell.cjs")}`,
+    NODEWARM_BENCH_TELL: told,
+  };
   let stdout: string;
   let started: number;
   let endMs: number;
@@ -66,7 +84,7 @@ export async function observe(
     await sleep(200);
     const before = writtenBytes(daemon.pid);
     started = Date.now();
-    stdout = await run(command, args);
+    stdout = await run(command, args, { env });
     endMs = Date.now() - started;
     await sleep(200);
     written = writtenBytes(daemon.pid) - before;
@@ -76,7 +94,12 @@ export async function observe(
   }
   if (created.length !== wanted.size)
     throw new Error(`${command}: ${created.length} of ${wanted.size} images appeared`);
+  const { calledAt, writtenBytes: ownBytes }: { calledAt?: number; writtenBytes?: number } = JSON.parse(
+    await readFile(told, "utf8").catch(() => "{}"),
+  );
   return {
+    callMs: calledAt === undefined ? undefined : calledAt - started,
+    ownBytes,
     firstMs: Math.min(...created) - started,
     usableMs: Math.max(...created) - started,
     chainsMs: Math.max(...committed, ...created) - started,
@@ -87,6 +110,6 @@ export async function observe(
 }
 
 /** Bytes that a process caused to be written to storage (proc(5), `io`). */
-function writtenBytes(pid: number | undefined): number {
+export function writtenBytes(pid: number | undefined): number {
   return Number(/^write_bytes: (\d+)/m.exec(readFileSync(`/proc/${pid}/io`, "utf8"))?.[1]);
 }

@@ -4,16 +4,20 @@ import type { InjectReport } from "../../src/runtime/runtime.ts";
 import { pushToRegistry } from "../../test/support/image-maker.ts";
 import { mountErofs } from "../../test/support/mount.ts";
 import type { TestRegistry } from "../../test/support/registry.ts";
+import type { ContainerdDaemon } from "../../test/support/runtimes/containerd-daemon.ts";
 import type { ContainerdRuntime } from "../../test/support/runtimes/fleet.ts";
 import { run } from "../suite/command.ts";
 import { writeGoPlan } from "./go-client.ts";
 import type { InjectSet } from "./image-set.ts";
 import { namespace, observe, startNode, type Timeline } from "./measured-node.ts";
+import { type Residency, residencyOf } from "./page-residency.ts";
 
 export type InjectRun = Timeline & {
   readonly report: InjectReport;
   /** Bytes of the disk that the block device below its mount was asked for. */
   readonly readBytes: number;
+  /** What of the disk was in the page cache afterwards: of a run with a cold one all that anybody had read. */
+  readonly residency: Residency;
 };
 
 export type SlowRun = { readonly seconds: number };
@@ -21,21 +25,32 @@ export type SlowRun = { readonly seconds: number };
 /** `nodewarm inject` into a fresh containerd. A container of the last image must start afterwards. */
 export async function runInject(runtime: ContainerdRuntime, program: string, set: InjectSet): Promise<InjectRun> {
   await using scope = new AsyncDisposableStack();
-  const daemon = await startNode(scope, runtime, set.disk);
+  return await injectInto(await startNode(scope, runtime, set.disk), program, set);
+}
+
+/** As `runInject`, into a containerd that runs already and has nothing of the set. */
+export async function injectInto(daemon: ContainerdDaemon, program: string, set: InjectSet): Promise<InjectRun> {
   const tags = set.named.map(({ name }) => name);
-  const args = ["inject", set.disk, "--runtime", "containerd", "--address", daemon.address, "--json"];
   const readBefore = await loopReadBytes();
-  const timeline = await observe(daemon, tags, [program, ...args]);
-  const { runtimes }: { runtimes: { disks: InjectReport[] }[] } = JSON.parse(timeline.stdout);
-  const report = runtimes[0]?.disks[0];
-  if (report === undefined) throw new Error(`nodewarm inject reports no disk: ${timeline.stdout}`);
-  const [device = ""] = (await run("losetup", ["--noheadings", "--output", "NAME", "--associated", set.disk])).split(
-    "\n",
-  );
-  const name = basename(device.trim());
-  const readBytes = ((await loopReadBytes()).get(name) ?? Number.NaN) - (readBefore.get(name) ?? 0);
+  const timeline = await observe(daemon, tags, [program, ...injectArguments(set, daemon)]);
+  const report = reportOf(timeline.stdout);
+  const readBytes = await readSince(readBefore, set);
+  const residency = await residencyOf(set.disk);
   await daemon.run({ image: tags.at(-1) ?? "", namespace });
-  return { ...timeline, report, readBytes };
+  return { ...timeline, report, readBytes, residency };
+}
+
+/** Into one containerd, with a report as JSON. */
+export function injectArguments(set: InjectSet, { address }: ContainerdDaemon): string[] {
+  return ["inject", set.disk, "--runtime", "containerd", "--address", address, "--json"];
+}
+
+/** Of what `nodewarm inject --json` says of one disk in one runtime. */
+export function reportOf(stdout: string): InjectReport {
+  const { runtimes }: { runtimes: { disks: InjectReport[] }[] } = JSON.parse(stdout);
+  const report = runtimes[0]?.disks[0];
+  if (report === undefined) throw new Error(`nodewarm inject reports no disk: ${stdout}`);
+  return report;
 }
 
 /** The same calls by the Go client, into a fresh containerd. */
@@ -91,8 +106,15 @@ export function registryName(registry: TestRegistry, name: string): string {
   return `${registry.directHost}/${name.slice(name.indexOf("/") + 1)}`;
 }
 
+/** Bytes that the loop device over the disk of a set has read since `before`. */
+export async function readSince(before: ReadonlyMap<string, number>, set: InjectSet): Promise<number> {
+  const devices = await run("losetup", ["--noheadings", "--output", "NAME", "--associated", set.disk]);
+  const name = basename(devices.split("\n")[0]?.trim() ?? "");
+  return ((await loopReadBytes()).get(name) ?? Number.NaN) - (before.get(name) ?? 0);
+}
+
 /** What each loop device has read, whatever file it was over (kernel `Documentation/block/stat.rst`, third field, in 512 bytes). */
-async function loopReadBytes(): Promise<ReadonlyMap<string, number>> {
+export async function loopReadBytes(): Promise<ReadonlyMap<string, number>> {
   const devices = (await readdir("/sys/block")).filter((name) => name.startsWith("loop"));
   const entries = devices.map(async (name): Promise<[string, number]> => {
     const text = await readFile(`/sys/block/${name}/stat`, "utf8");

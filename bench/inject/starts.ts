@@ -4,12 +4,14 @@ import { dropPageCache } from "../measure/measured-run.ts";
 import { run } from "../suite/command.ts";
 import type { InjectSet } from "./image-set.ts";
 import { namespace, startNode } from "./measured-node.ts";
-import { registryName } from "./methods.ts";
+import { loopReadBytes, readSince, registryName } from "./methods.ts";
 
 /** Milliseconds of single container starts, each with a cold page cache. */
 export type Starts = {
   readonly injected: { readonly echo: readonly number[]; readonly read: readonly number[] };
   readonly pulled: { readonly echo: readonly number[]; readonly read: readonly number[] };
+  /** Bytes read of the disk, cold page cache, to start an image, and another on the same base after it: the same programs. */
+  readonly diskReads: { readonly first: number; readonly second: number };
 };
 
 /** The first file of each layer: a tenth of the image. */
@@ -36,14 +38,22 @@ export async function measureStarts(
     await daemon.run({ image, namespace, ...(command && { command }) });
     return performance.now() - started;
   };
-  const result = { injected: { echo: [], read: [] }, pulled: { echo: [], read: [] } } as {
-    [Kind in keyof Starts]: { echo: number[]; read: number[] };
-  };
+  const [other = ""] = set.named.slice(1).map((image) => image.name);
+  const before = await loopReadBytes();
+  await start(injected, name);
+  const first = await readSince(before, set);
+  const between = await loopReadBytes();
+  await injected.run({ image: other, namespace });
+  const second = await readSince(between, set);
+  const result = { injected: { echo: [], read: [] }, pulled: { echo: [], read: [] } } as Record<
+    "injected" | "pulled",
+    { echo: number[]; read: number[] }
+  >;
   for (let round = 0; round < rounds; round++) {
     result.injected.echo.push(await start(injected, name));
     result.pulled.echo.push(await start(pulled, remote));
     result.injected.read.push(await start(injected, name, readTenth));
     result.pulled.read.push(await start(pulled, remote, readTenth));
   }
-  return result;
+  return { ...result, diskReads: { first, second } };
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -68,7 +69,11 @@ type client struct {
 }
 
 func main() {
-	if err := run(os.Args[1]); err != nil {
+	work := func() error { return run(os.Args[1]) }
+	if os.Args[1] == "bare" {
+		work = func() error { return bare(os.Args[2], os.Args[3]) }
+	}
+	if err := work(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -83,18 +88,50 @@ func run(path string) error {
 	if err := json.Unmarshal(text, &p); err != nil {
 		return err
 	}
-	connection, err := grpc.NewClient("unix://"+p.Address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	c, closeConnection, err := connect(p)
 	if err != nil {
 		return err
 	}
-	defer connection.Close()
+	defer closeConnection()
+	return c.inject()
+}
+
+func connect(p plan) (*client, func() error, error) {
+	connection, err := grpc.NewClient("unix://"+p.Address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, nil, err
+	}
 	ctx := metadata.AppendToOutgoingContext(context.Background(), "containerd-namespace", p.Namespace)
-	c := &client{
+	return &client{
 		ctx: ctx, plan: p,
 		snapshots: snapshots.NewSnapshotsClient(connection), content: content.NewContentClient(connection),
 		images: images.NewImagesClient(connection), leases: leases.NewLeasesClient(connection),
+	}, connection.Close, nil
+}
+
+// Prepares and commits snapshots one after the other, without lease, labels or anything else: what a snapshot costs at the least.
+func bare(address, count string) error {
+	snapshotCount, err := strconv.Atoi(count)
+	if err != nil {
+		return err
 	}
-	return c.inject()
+	c, closeConnection, err := connect(plan{Address: address, Namespace: "bench-bare"})
+	if err != nil {
+		return err
+	}
+	defer closeConnection()
+	for i := range snapshotCount {
+		name := fmt.Sprintf("bare-%d-%d", os.Getpid(), i)
+		prepare := &snapshots.PrepareSnapshotRequest{Snapshotter: snapshotter, Key: name + "-key"}
+		if _, err := c.snapshots.Prepare(c.ctx, prepare); err != nil {
+			return err
+		}
+		commit := &snapshots.CommitSnapshotRequest{Snapshotter: snapshotter, Name: name, Key: name + "-key"}
+		if _, err := c.snapshots.Commit(c.ctx, commit); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (c *client) inject() error {

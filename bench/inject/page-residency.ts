@@ -1,0 +1,60 @@
+import { closeSync, fstatSync, openSync } from "node:fs";
+import koffi from "koffi";
+import { openDiskSource } from "../../src/runtime/host/disk-source.ts";
+
+const pageBytes = 4096;
+/** asm-generic/mman-common.h. */
+const protRead = 1;
+const mapShared = 1;
+
+/** Bytes of a file that are in the page cache, page by page (mincore(2)). */
+function residentPages(path: string): Uint8Array {
+  const library = koffi.load(null);
+  const mmap = library.func(
+    "void *mmap(void *address, size_t length, int protection, int flags, int fd, int64_t offset)",
+  );
+  const mincore = library.func("int mincore(void *address, size_t length, _Out_ uint8_t *pages)");
+  const munmap = library.func("int munmap(void *address, size_t length)");
+  const file = openSync(path, "r");
+  try {
+    const { size } = fstatSync(file);
+    const address: unknown = mmap(null, size, protRead, mapShared, file, 0);
+    try {
+      const pages = new Uint8Array(Math.ceil(size / pageBytes));
+      if (mincore(address, size, pages) !== 0) throw new Error(`mincore of ${path} fails`);
+      return pages.map((page) => page & 1);
+    } finally {
+      munmap(address, size);
+    }
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** What of a disk's file is in the page cache. */
+export type Residency = {
+  /** Bytes of files in layers. */
+  readonly layerBytes: number;
+  /** All else: metadata, and the documents of images. */
+  readonly otherBytes: number;
+};
+
+/** Which bytes of a disk have been read since the page cache was dropped, by whomever. */
+export async function residencyOf(path: string): Promise<Residency> {
+  const pages = residentPages(path);
+  const { disk } = await openDiskSource(path);
+  const { files, index } = disk;
+  await disk.close();
+  const documents = new Set(
+    index.images.flatMap(({ target, manifest, config }) => [target, manifest, config].map(({ digest }) => digest)),
+  );
+  let layerPages = 0;
+  for (let content = 0; content < files.contentCount; content++) {
+    const isDocument = !files.isLarge(content) && documents.has(`sha256:${files.smallDigest(content).toString("hex")}`);
+    if (isDocument) continue;
+    const first = files.firstBlock(content);
+    for (let block = 0; block < files.blockCount(content); block++) layerPages += pages[first + block] ?? 0;
+  }
+  const all = pages.reduce((sum, page) => sum + page, 0);
+  return { layerBytes: layerPages * pageBytes, otherBytes: (all - layerPages) * pageBytes };
+}
