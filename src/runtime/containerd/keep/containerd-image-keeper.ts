@@ -51,13 +51,8 @@ export class ContainerdImageKeeper implements ImageKeeper {
     return this.#use(signal, (node) => observeImages(node, this.#documents, signal));
   }
 
-  async *changes({ signal }: { readonly signal: AbortSignal }): AsyncGenerator<ImageChange, void, undefined> {
-    const connect = () => this.#connection.use(async (node) => node);
-    for await (const change of watchChanges(connect, signal)) {
-      // Whoever comes back may be another.
-      if (change.type === "lost") this.#connection.suspect();
-      yield change;
-    }
+  changes({ signal }: { readonly signal: AbortSignal }): AsyncIterable<ImageChange> {
+    return watchChanges((work) => this.#connection.use(work), signal);
   }
 
   fetch(image: ResolvedImage, repository: string, options: FetchOptions): Promise<FetchReport> {

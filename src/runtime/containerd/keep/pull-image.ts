@@ -35,7 +35,7 @@ export async function pullImage(
     return { result, fetchedBytes, fetchedLayers, presentLayers: image.layers.length - fetchedLayers, conditions: [] };
   };
   if (await isWarm()) {
-    const [before] = await node.in.images.list([`name==${name}`], { signal });
+    const [before] = await node.in.images.list([`name=="${name}"`], { signal });
     await setName(node, documents, name, digest, signal);
     return report(before?.target.digest === digest ? "present" : "fetched", 0);
   }

@@ -85,7 +85,7 @@ for (const runtime of (await containerdRuntimes()).filter((_, i, all) => i === 0
 function reader(test: Scope, node: WatchedNode): () => Promise<ImageChange> {
   const end = new AbortController();
   test.defer(() => end.abort());
-  const changes = watchChanges(async () => node, end.signal, times);
+  const changes = watchChanges((work) => work(node), end.signal, times);
   return async () => {
     const timer = setTimeout(() => end.abort(), 10_000);
     const { value, done } = await changes.next();

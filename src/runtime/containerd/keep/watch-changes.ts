@@ -35,16 +35,16 @@ const firstProofMs = 100;
 
 /**
  * What changes in a namespace, as `ImageKeeper.changes` says it. containerd does not say when a subscription stands, nor that a stream is
- * dead, so an event of our own proves both: `listening` comes when it has arrived. `connect` gives the node as it is now, and is asked again
- * after each loss.
+ * dead, so an event of our own proves both: `listening` comes when it has arrived. `use` calls with the node
+ * as it is now, and keeps it open meanwhile; it is asked again after each loss.
  */
 export function watchChanges(
-  connect: () => Promise<WatchedNode>,
+  use: (work: (node: WatchedNode) => Promise<never>) => Promise<never>,
   signal: AbortSignal,
   times: WatchTimes = usualTimes,
 ): AsyncGenerator<ImageChange, void, undefined> {
   return keepListening(
-    async (queue, running, onListening) => listen(await connect(), queue, running, times, onListening),
+    (queue, running, onListening) => use((node) => listen(node, queue, running, times, onListening)),
     signal,
     times,
   );

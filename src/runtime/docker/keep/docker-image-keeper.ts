@@ -43,16 +43,11 @@ export class DockerImageKeeper implements ImageKeeper {
     return this.#use(signal, (node) => observeImages(node, signal));
   }
 
-  async *changes({ signal }: { readonly signal: AbortSignal }): AsyncGenerator<ImageChange, void, undefined> {
-    const changes = keepListening(async (queue, running, onListening) => {
-      const { engine } = await this.#shared.use(async (node) => node);
-      return listen(engine, queue, running, onListening);
-    }, signal);
-    for await (const change of changes) {
-      // Whoever comes back may be another.
-      if (change.type === "lost") this.#shared.suspect();
-      yield change;
-    }
+  changes({ signal }: { readonly signal: AbortSignal }): AsyncIterable<ImageChange> {
+    return keepListening(
+      (queue, running, onListening) => this.#shared.use(({ engine }) => listen(engine, queue, running, onListening)),
+      signal,
+    );
   }
 
   fetch(image: ResolvedImage, repository: string, options: FetchOptions): Promise<FetchReport> {
