@@ -3,6 +3,7 @@ import { openImageSource } from "../../../src/oci/open-image.ts";
 import type { ResolvedImage } from "../../../src/oci/resolved-image.ts";
 import type { ContainerdNode } from "../../../src/runtime/containerd/containerd-node.ts";
 import { fetchImage } from "../../../src/runtime/containerd/fetch/fetch-image.ts";
+import type { FetchStep } from "../../../src/runtime/containerd/fetch/fetch-job.ts";
 import type { FetchOptions, FetchReport } from "../../../src/runtime/image-keeper.ts";
 import { type FaultRegistry, startFaultRegistry } from "../fault-registry.ts";
 import type { Scope } from "../temporary.ts";
@@ -39,7 +40,7 @@ export async function fetchFrom(
   registry: Pick<FaultRegistry, "host">,
   name: string,
   options: Partial<FetchOptions> = {},
-  atStep?: (step: string) => void,
+  atStep?: FetchStep,
 ): Promise<FetchReport> {
   await using scope = new AsyncDisposableStack();
   const { image, repository } = await resolveFrom(scope, registry, name);

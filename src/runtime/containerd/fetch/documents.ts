@@ -21,13 +21,13 @@ async function writeDocument(job: FetchJob, document: ImageDocument): Promise<vo
   const { digest, size } = document.descriptor;
   const references = referencesOf(job, document);
   const labels = { ...references, ...sourceLabels(job.repository) };
-  job.atStep("document");
+  await job.atStep("document");
   if ((await leased.contentWriter.write({ digest, sizeBytes: size, labels }, document.bytes)) === "written") return;
   const known = (await leased.content.info(digest)).labels;
   const wanted = { ...references, ...sourceLabels(job.repository, known) };
   const change = Object.fromEntries(Object.entries(wanted).filter(([key, value]) => known[key] !== value));
   if (Object.keys(change).length === 0) return;
-  job.atStep("document labels");
+  await job.atStep("document labels");
   await leased.contentManager.updateLabels(digest, change);
 }
 

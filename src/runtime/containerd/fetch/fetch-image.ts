@@ -5,11 +5,10 @@ import type { ImageDocument, ResolvedImage } from "../../../oci/resolved-image.t
 import type { FetchOptions, FetchReport } from "../../image-keeper.ts";
 import { isRuntimeError, RuntimeError } from "../../runtime-error.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
-import type { AtStep } from "../inject/job.ts";
 import { allOrNone } from "./all-or-none.ts";
 import { diskFull, isDiskFull } from "./disk-full.ts";
 import { writeDocuments } from "./documents.ts";
-import { type FetchJob, imageName } from "./fetch-job.ts";
+import { type FetchJob, type FetchStep, imageName } from "./fetch-job.ts";
 import { FetchMeter } from "./fetch-meter.ts";
 import { ImageLease, sweepLeases } from "./image-lease.ts";
 import { ensureBlob } from "./layer-blob.ts";
@@ -31,7 +30,7 @@ export async function fetchImage(
   image: ResolvedImage,
   repository: string,
   options: FetchOptions,
-  atStep: AtStep = () => {},
+  atStep: FetchStep = () => {},
 ): Promise<FetchReport> {
   const { signal } = options;
   signal.throwIfAborted();
@@ -67,7 +66,7 @@ export async function fetchImage(
     end = "delete";
     throw diskFull(imageName(known), [spool, node.local(node.snapshotsFolder)], error);
   } finally {
-    atStep("end lease");
+    await atStep("end lease");
     await lease.end(end);
   }
 }

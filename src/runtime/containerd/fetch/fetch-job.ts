@@ -3,8 +3,10 @@ import type { ResolvedImage } from "../../../oci/resolved-image.ts";
 import type { FetchOptions } from "../../image-keeper.ts";
 import type { NamespaceClient } from "../client/containerd-client.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
-import type { AtStep } from "../inject/job.ts";
 import type { FetchMeter } from "./fetch-meter.ts";
+
+/** Called before each change, with what it is, and waited for; tests end the process there, or change something themselves. */
+export type FetchStep = (step: string) => void | Promise<void>;
 
 /** One fetch of an image under way. */
 export type FetchJob = {
@@ -21,7 +23,7 @@ export type FetchJob = {
   /** The namespace, under that lease. */
   readonly leased: NamespaceClient;
   readonly meter: FetchMeter;
-  readonly atStep: AtStep;
+  readonly atStep: FetchStep;
 };
 
 /** The image in messages. */

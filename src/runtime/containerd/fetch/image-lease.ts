@@ -57,11 +57,9 @@ export class ImageLease {
       await this.#lock[Symbol.asyncDispose]();
       return;
     }
-    try {
-      await unlessMissing(this.#node.in.leases.delete(this.id));
-    } finally {
-      await this.#lock.remove();
-    }
+    // One that stays, because containerd is away, has no file any more, and goes with the next fetch.
+    await this.#node.in.leases.delete(this.id).catch(() => {});
+    await this.#lock.remove();
   }
 }
 

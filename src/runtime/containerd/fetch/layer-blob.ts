@@ -34,12 +34,12 @@ export async function ensureBlob(job: FetchJob, index: number, signal: AbortSign
       return;
     }
     job.meter.present(blob.resumedBytes);
-    job.atStep("fetch");
+    await job.atStep("fetch");
     await fetchVerified(job, index, blob, signal);
     await placeBlob(job, blob, descriptor);
     job.meter.fetchedLayers++;
     how = "remove";
-    job.atStep("unlink");
+    await job.atStep("unlink");
   } catch (error) {
     if (isDiskFull(error) || isDiskFull(signal.reason) || isWrong(error)) how = "remove";
     throw error;
@@ -57,7 +57,7 @@ async function fetchVerified(job: FetchJob, index: number, blob: SpoolBlob, sign
   for (;;) {
     const resumed = blob.resumedBytes;
     await download({ image, index, blob, hash, admit: options.admit, onBytes, signal });
-    job.atStep("verify");
+    await job.atStep("verify");
     const actual = await hash.digest(size);
     if (actual === digest) return;
     if (resumed === 0)
@@ -89,13 +89,13 @@ async function claimPresent(job: FetchJob, descriptor: Descriptor): Promise<bool
     return false;
   }
   try {
-    job.atStep("claim present");
+    await job.atStep("claim present");
     const labels = sourceLabels(repository);
     if ((await leased.contentWriter.claim({ digest, sizeBytes: size, labels })) === "written") return isThere(path);
     const known = (await leased.content.info(digest)).labels;
     const wanted = sourceLabels(repository, known);
     if (Object.entries(wanted).some(([key, value]) => known[key] !== value)) {
-      job.atStep("source label");
+      await job.atStep("source label");
       await leased.contentManager.updateLabels(digest, wanted);
     }
     return true;

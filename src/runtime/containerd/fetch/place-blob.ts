@@ -25,16 +25,16 @@ export async function placeBlob(job: FetchJob, blob: SpoolBlob, { digest, size }
   if (node.sharingPolicy === "isolated") return writeBlob(job, blob, wanted);
   const folder = node.local(`${node.blobsFolder}/sha256`);
   const path = `${folder}/${digestHex(digest)}`;
-  job.atStep("seal");
+  await job.atStep("seal");
   await blob.seal();
   for (let attempt = 1; ; attempt++) {
-    job.atStep("link");
+    await job.atStep("link");
     await linkUnlessThere(blob.path, path);
     await syncDirectory(folder);
-    job.atStep("claim");
+    await job.atStep("claim");
     try {
       const result = await leased.contentWriter.claim(wanted);
-      job.atStep("check");
+      await job.atStep("check");
       if (await isFile(path)) return;
       // Collected between link and claim. A record of ours would stand for nothing; one of others' finds its file again.
       if (result === "written") await leased.contentManager.delete(digest);
@@ -62,7 +62,7 @@ async function linkUnlessThere(from: string, to: string): Promise<void> {
 
 /** Where namespaces do not share blobs, containerd writes its own. */
 async function writeBlob({ leased, atStep }: FetchJob, blob: SpoolBlob, wanted: NewBlob): Promise<void> {
-  atStep("write");
+  await atStep("write");
   const writer = await leased.contentWriter.open(wanted);
   if (writer === undefined) return;
   try {

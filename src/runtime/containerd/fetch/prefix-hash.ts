@@ -69,7 +69,6 @@ class HashThread {
     this.#worker = new Worker(new URL(`./hash-worker${extname(import.meta.filename)}`, import.meta.url));
     this.#worker.on("message", (message: FromHashWorker) => this.#answer(message));
     this.#worker.on("error", (error) => this.#fail(error instanceof Error ? error : new Error(String(error))));
-    this.#worker.unref();
   }
 
   enter(): number {

@@ -17,7 +17,7 @@ export async function writeRecords(job: RecordJob): Promise<void> {
   const { node, image } = job;
   const isCri = node.namespace === criNamespace;
   for (const name of recordNames(job)) {
-    job.atStep("record");
+    await job.atStep("record");
     try {
       await node.in.images.create({ name, target: image.target, labels: recordLabels(name, "fetched", isCri) });
     } catch (error) {
@@ -31,7 +31,7 @@ async function pin({ node, atStep }: RecordJob, name: string): Promise<void> {
   const { labels } = await node.in.images.get(name);
   const change = missingPin(node.namespace, labels);
   if (change === undefined) return;
-  atStep("pin");
+  await atStep("pin");
   await node.in.images.update(name, { labels: change });
 }
 

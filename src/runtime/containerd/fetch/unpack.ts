@@ -81,7 +81,7 @@ export class Unpacker {
       } finally {
         if (ahead !== undefined) await this.#remove(ahead.key);
       }
-      this.#job.atStep("uncompressed label");
+      await this.#job.atStep("uncompressed label");
       await this.#job.leased.contentManager.updateLabels(layer.descriptor.digest, {
         "containerd.io/uncompressed": layer.diffID,
       });
@@ -93,7 +93,7 @@ export class Unpacker {
   /** As a pull does it. */
   async #unpackOnParents(layer: Layer, signal: AbortSignal): Promise<void> {
     const key = newKey();
-    this.#job.atStep("prepare");
+    await this.#job.atStep("prepare");
     const mounts = await this.#prepare(key, layer);
     if (mounts === undefined) return;
     try {
@@ -115,7 +115,7 @@ export class Unpacker {
     const { leased, node } = this.#job;
     const writer = leased.snapshotWriter(node.snapshotter);
     const key = newKey();
-    this.#job.atStep("prepare ahead");
+    await this.#job.atStep("prepare ahead");
     const number = snapshotNumber(await writer.prepare(key));
     const folder = `${node.snapshotsFolder}/${number}`;
     // Options are separated by commas, and lower folders by colons.
@@ -140,14 +140,14 @@ export class Unpacker {
   async #giveParents(layer: Layer, ahead: Ahead): Promise<void> {
     const { node } = this.#job;
     const key = newKey();
-    this.#job.atStep("prepare");
+    await this.#job.atStep("prepare");
     const mounts = await this.#prepare(key, layer);
     if (mounts === undefined) return;
     const to = node.local(`${node.snapshotsFolder}/${snapshotNumber(mounts)}/fs`);
     const from = node.local(`${node.snapshotsFolder}/${ahead.number}/fs`);
     // containerd gives the root of a layer the owner of the one below.
     const { uid, gid, mode } = await stat(to);
-    this.#job.atStep("move");
+    await this.#job.atStep("move");
     await rename(from, to);
     await mkdir(from);
     await chown(to, uid, gid);
@@ -171,7 +171,7 @@ export class Unpacker {
     const { leased } = this.#job;
     const leave = await places.acquire(signal);
     try {
-      this.#job.atStep("apply");
+      await this.#job.atStep("apply");
       const diffID = await leased.diffs.apply(layer.descriptor, mounts, { signal });
       if (diffID !== layer.diffID)
         throw new OciError(
@@ -187,9 +187,9 @@ export class Unpacker {
   async #commit(layer: Layer, key: string): Promise<void> {
     const { leased, node } = this.#job;
     const writer = leased.snapshotWriter(node.snapshotter);
-    this.#job.atStep("sync");
+    await this.#job.atStep("sync");
     await syncFilesystem(node.local(node.snapshotsFolder));
-    this.#job.atStep("commit");
+    await this.#job.atStep("commit");
     try {
       await writer.commit(layer.chainID, key, snapshotLabels(this.#job, layer));
     } catch (error) {
