@@ -75,3 +75,9 @@ export function keyOf(action: Action): string {
       return `tag ${action.name}`;
   }
 }
+
+/** What an action is about, for logs. */
+export function describeAction(action: Action): Readonly<Record<string, string>> {
+  if ("name" in action) return { name: action.name };
+  return "disk" in action ? { disk: action.disk } : { name: action.names[0] ?? "", digest: action.digest };
+}

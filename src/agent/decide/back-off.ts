@@ -26,7 +26,7 @@ export function keepsDisappearing(image: ImageMemory | undefined): boolean {
 }
 
 /** Until when not to try again what succeeded in vain; 0 when there is no such thing. The second try comes at once. */
-export function vainUntilMs(vain: Memory["vain"], name: string): number {
-  const found = vain.get(name);
+export function vainUntilMs(vain: Memory["vain"] | Memory["repeats"], key: string): number {
+  const found = vain.get(key);
   return found === undefined || found.count < 2 ? 0 : found.atMs + failureDelayMs(found.count - 1);
 }

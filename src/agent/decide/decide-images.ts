@@ -161,5 +161,7 @@ function withNotes(
     conditions.push({ type: "TagKept", message: `${image.name} is ${record.digest} on this node, set by others` });
   if (image.wanted !== undefined && memory.evicted.has(image.wanted.digest))
     conditions.push({ type: "Evicted", message: "given up for space: too much of the file system is in use" });
-  return { ...settled, conditions: [...conditions, ...(memory.notes.get(image.name) ?? [])] };
+  // Said above as it is now.
+  const notes = (memory.notes.get(image.name) ?? []).filter(({ type }) => type !== "TagKept");
+  return { ...settled, conditions: [...conditions, ...notes] };
 }

@@ -12,6 +12,8 @@ export type Decision = {
   readonly actions: readonly Action[];
   /** When to decide again though nothing happens; infinite when not. */
   readonly nextAtMs: number;
+  /** Keys of what is wanted, also of what waits for its next try. */
+  readonly wished: ReadonlySet<string>;
   /** By name. */
   readonly images: ReadonlyMap<string, ImageVerdict>;
   readonly disks: readonly AgentDiskStatus[];
@@ -25,7 +27,7 @@ export function decide(world: World): Decision {
   const disks = decideDisks(view, plan);
   decideEvictions(view, plan);
   decideReleases(view, plan);
-  return { actions: distinct(plan.actions), nextAtMs: plan.nextAtMs, images, disks };
+  return { actions: distinct(plan.actions), nextAtMs: plan.nextAtMs, wished: plan.wished, images, disks };
 }
 
 /** Of two with one key the more urgent one; the other is wished for again when that is done. */

@@ -12,6 +12,8 @@ export type Memory = {
   readonly failures: ReadonlyMap<string, Failure>;
   /** By name: how often an action that was to make an image warm succeeded, and it was not warm then. */
   readonly vain: ReadonlyMap<string, { readonly count: number; readonly atMs: number }>;
+  /** By key of an action that is still wished for after it was done: how often, and when last. */
+  readonly repeats: ReadonlyMap<string, { readonly count: number; readonly atMs: number }>;
   /** By name: when the registry last told the digest, and the share of the interval until it is asked again. */
   readonly resolved: ReadonlyMap<string, { readonly atMs: number; readonly share: number }>;
   /** By name: the digest that somebody else gave a listed tag, and since when. */
@@ -65,6 +67,7 @@ export function emptyMemory(startedAtMs: number): Memory {
     startedAtMs,
     failures: new Map(),
     vain: new Map(),
+    repeats: new Map(),
     resolved: new Map(),
     strangers: new Map(),
     images: new Map(),

@@ -415,6 +415,42 @@ test("once: ends when all is warm, or when what fails has been tried", async () 
   assert.equal(setting.registry.requests.filter((request) => request.includes("missing")).length, 3);
 });
 
+test("once: ends without a configuration that can be used, and without a runtime", async () => {
+  await using setting = new AgentSetting();
+  setting.configuration.tell({ type: "problem", message: "a.yaml:1:1: nonsense" });
+  const ended = setting.agent.run({ signal: new AbortController().signal, once: true });
+  await setting.advance(1000);
+  assert.deepEqual(
+    (await ended).conditions.map(({ type }) => type),
+    ["ConfigurationInvalid"],
+  );
+  await using stopped = new AgentSetting();
+  stopped.wish([]);
+  stopped.node.others.stop();
+  const given = stopped.agent.run({ signal: new AbortController().signal, once: true });
+  await stopped.advance(minute);
+  assert.deepEqual(
+    (await given).conditions.map(({ type }) => type),
+    ["RuntimeUnavailable"],
+  );
+});
+
+test("what is done and changes nothing is not done over and over", async () => {
+  await using setting = new AgentSetting();
+  const disk = diskIdentity("a", 1, { [web]: testDigest("web-1") });
+  const { path } = setting.putDisk(disk, ["web-1"]);
+  setting.wish([], { disks: { folders: ["/disks"] } });
+  await setting.start();
+  await setting.advance(1000);
+  const { runtime } = setting.node;
+  runtime.eject = async () => ({ disks: [] });
+  setting.disks.take(path);
+  const lines = setting.log.length;
+  await setting.advance(70 * minute);
+  const ejections = setting.log.slice(lines).filter(({ message }) => message === "eject done");
+  assert.ok(ejections.length >= 10 && ejections.length < 30, `${ejections.length} ejections in an hour`);
+});
+
 test("two names of one digest share a fetch, and sets bound how many come at once", async () => {
   await using setting = new AgentSetting();
   setting.publish(web, "same");

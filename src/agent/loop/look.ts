@@ -40,7 +40,8 @@ export class Looker {
       keeper.observe({ signal }),
       disks.find({ signal }),
       this.#status(signal),
-      space.measure(folders),
+      // Who fetches asks again, and does not without an answer.
+      space.measure(folders).catch(() => []),
       pressure.measure(),
     ]);
     const holders = await this.#lookForHolders(found, injected);

@@ -2,7 +2,7 @@ import { causeText } from "../../oci/oci-error.ts";
 import type { FetchProgress, ImageChange } from "../../runtime/image-keeper.ts";
 import type { Condition } from "../../runtime/runtime.ts";
 import type { Configuration, ConfigurationEvent } from "../config/configuration.ts";
-import type { Action } from "../decide/action.ts";
+import { type Action, describeAction } from "../decide/action.ts";
 import { failureDelayMs } from "../decide/back-off.ts";
 import { type Decision, decide } from "../decide/decide.ts";
 import { emptyMemory, type Memory, notice } from "../decide/memory.ts";
@@ -12,11 +12,11 @@ import type { AgentStatus, ImagePhase } from "../status.ts";
 import { perform } from "./acting.ts";
 import { Admission } from "./admission.ts";
 import { Alarm } from "./alarm.ts";
-import { pause } from "./clock.ts";
+import { follow } from "./follow.ts";
 import { GateKeeper } from "./gate-keeper.ts";
 import { Looker } from "./look.ts";
 import { makeWorld } from "./make-world.ts";
-import { afterFailure, afterStart, afterSuccess, forgetFailures } from "./memories.ts";
+import { afterDecision, afterFailure, afterStart, afterSuccess, forgetFailures } from "./memories.ts";
 import type { AgentParts } from "./parts.ts";
 import { reportStatus } from "./report.ts";
 import { Runner } from "./runner.ts";
@@ -170,6 +170,7 @@ export class Loop {
     world = { ...world, memory: this.#memory };
     const decision = decide(world);
     this.#seen = { world, decision };
+    this.#memory = afterDecision(this.#memory, decision.wished);
     this.#admission.configure(world.policy, world.sets);
     this.#runner.follow(decision.actions);
     this.#notePhases(decision, world.nowMs);
@@ -189,11 +190,11 @@ export class Loop {
       const outcome = await perform(action, this.#parts, { signal, admission: this.#admission, onProgress });
       this.#memory = afterSuccess(this.#memory, action, outcome, clock.nowMs(), random());
       const seconds = (clock.nowMs() - beganMs) / 1000;
-      log({ level: "info", message: `${action.type} done`, fields: { ...describe(action), seconds } });
+      log({ level: "info", message: `${action.type} done`, fields: { ...describeAction(action), seconds } });
     } catch (error) {
       if (signal.aborted) return;
       this.#memory = afterFailure(this.#memory, action, error, clock.nowMs());
-      const fields = { ...describe(action), error: causeText(error) };
+      const fields = { ...describeAction(action), error: causeText(error) };
       log({ level: "warning", message: `${action.type} failed`, fields });
     } finally {
       this.#progress.delete(key);
@@ -246,24 +247,15 @@ export class Loop {
     this.changed.tell();
   }
 
-  /** Gives every item of a stream on, and begins it anew when it breaks. */
-  async #follow<Item>(
-    start: () => AsyncIterable<Item>,
-    onItem: (item: Item) => void,
-    signal: AbortSignal,
-  ): Promise<void> {
-    while (!signal.aborted) {
-      try {
-        for await (const item of start()) onItem(item);
-      } catch (error) {
-        this.#parts.log({ level: "warning", message: "a watch broke", fields: { error: causeText(error) } });
-      }
-      if (signal.aborted) return;
-      await pause(this.#parts.clock, 1000, signal);
-      // Whatever was not told meanwhile.
+  #follow<Item>(start: () => AsyncIterable<Item>, onItem: (item: Item) => void, signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.#parts;
+    const onBreak = (error: unknown) =>
+      log({ level: "warning", message: "a watch broke", fields: { error: causeText(error) } });
+    const onRestart = () => {
       this.#looker.distrust();
       this.#wake();
-    }
+    };
+    return follow(start, { onItem, onBreak, onRestart, clock, signal });
   }
 
   #wake(): void {
@@ -292,6 +284,9 @@ export class Loop {
   /** Nothing runs, nothing is to be started, and what failed has had its tries. */
   #isSettled(): boolean {
     const seen = this.#seen;
+    // Without a usable configuration, or without the runtime, there is nothing to wait for.
+    if (this.#configuration === undefined) return this.#problem !== undefined;
+    if (this.#lookFailures >= triesOnce) return true;
     if (seen === undefined || !this.#runner.isIdle || seen.decision.actions.length > 0) return false;
     const isChecking = seen.decision.disks.some(({ phase }) => phase === "Checking");
     const { nowMs, unsettled } = seen.world;
@@ -300,9 +295,4 @@ export class Loop {
     );
     return !isChecking && unsettled.size === 0 && retries.length === 0;
   }
-}
-
-function describe(action: Action): Readonly<Record<string, string>> {
-  if ("name" in action) return { name: action.name };
-  return "disk" in action ? { disk: action.disk } : { name: action.names[0] ?? "", digest: action.digest };
 }

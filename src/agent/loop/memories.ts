@@ -14,8 +14,13 @@ export function afterStart(memory: Memory, action: Action, nowMs: number): Memor
 
 export function afterSuccess(memory: Memory, action: Action, outcome: Outcome, nowMs: number, random: number): Memory {
   const failures = new Map(memory.failures);
-  failures.delete(keyOf(action));
-  const next = { ...memory, failures };
+  const key = keyOf(action);
+  failures.delete(key);
+  const repeats = new Map([
+    ...memory.repeats,
+    [key, { count: (memory.repeats.get(key)?.count ?? 0) + 1, atMs: nowMs }],
+  ]);
+  const next = { ...memory, failures, repeats };
   switch (action.type) {
     case "resolve":
       // Spread, so that not all tags of all nodes are asked for at once.
@@ -51,6 +56,11 @@ export function afterFailure(memory: Memory, action: Action, error: unknown, now
   const code = error instanceof CodedError ? String(error.code) : "unknown";
   const failure = { count, untilMs: nowMs + failureDelayMs(count), message: causeText(error), code };
   return { ...memory, failures: new Map([...memory.failures, [key, failure]]) };
+}
+
+/** What is no longer wished for was not done in vain. */
+export function afterDecision(memory: Memory, wished: ReadonlySet<string>): Memory {
+  return { ...memory, repeats: new Map([...memory.repeats].filter(([key]) => wished.has(key))) };
 }
 
 /** What failed is tried again at once: something has changed that may have been the reason. */

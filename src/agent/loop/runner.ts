@@ -20,8 +20,8 @@ export class Runner {
   readonly #running = new Map<string, Running>();
   /** Keys of what ended since the last `clearEnded`. */
   readonly #ended = new Map<string, string>();
-  /** Keys that a person's wish has. */
-  readonly #taken = new Set<string>();
+  /** By key: the last of the wishes of persons, which come one after the other. */
+  readonly #taken = new Map<string, Promise<unknown>>();
 
   constructor(options: RunnerOptions) {
     this.#options = options;
@@ -34,7 +34,7 @@ export class Runner {
   /** Type of action by key: of what runs, and of what ended since `clearEnded`. */
   get keys(): ReadonlyMap<string, string> {
     const running = [...this.#running].map(([key, { action }]) => [key, action.type] as const);
-    return new Map([...this.#ended, ...running, ...[...this.#taken].map((key) => [key, "by-hand"] as const)]);
+    return new Map([...this.#ended, ...running, ...[...this.#taken.keys()].map((key) => [key, "by-hand"] as const)]);
   }
 
   get actions(): readonly Action[] {
@@ -63,19 +63,31 @@ export class Runner {
     }
   }
 
-  /** Does something by hand under a key, after what runs under it has been broken off. */
+  /** Does something by hand under a key, after what runs under it has been broken off and earlier wishes are done. */
   async take<Result>(key: string, work: () => Promise<Result>): Promise<Result> {
-    this.#taken.add(key);
+    const before = this.#taken.get(key);
+    const taking = this.#afterAll(key, before, work);
+    const ended = taking.catch(() => {});
+    this.#taken.set(key, ended);
     try {
-      const running = this.#running.get(key);
-      running?.abort.abort(new Error("a person wishes something else"));
-      await running?.ended;
-      return await work();
+      return await taking;
     } finally {
-      this.#taken.delete(key);
+      if (this.#taken.get(key) === ended) this.#taken.delete(key);
       this.#ended.set(key, "by-hand");
       this.#options.onEnd();
     }
+  }
+
+  async #afterAll<Result>(
+    key: string,
+    before: Promise<unknown> | undefined,
+    work: () => Promise<Result>,
+  ): Promise<Result> {
+    await before;
+    const running = this.#running.get(key);
+    running?.abort.abort(new Error("a person wishes something else"));
+    await running?.ended;
+    return work();
   }
 
   /** Breaks off everything, and waits for it. */
