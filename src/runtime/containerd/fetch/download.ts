@@ -82,10 +82,9 @@ async function fetchWhole(work: Download): Promise<void> {
 }
 
 async function take({ blob, hash, onBytes }: Download, offset: number, bytes: Uint8Array): Promise<void> {
-  const before = blob.thereBytes;
-  await blob.write(offset, bytes);
+  const added = await blob.write(offset, bytes);
   hash.advance(blob.prefixBytes);
-  onBytes(blob.thereBytes - before);
+  onBytes(added);
 }
 
 /** The pieces of a source, each only when its bytes are admitted. */

@@ -69,7 +69,7 @@ for (const runtime of await outermostRuntimes()) {
         // Unless a blob was deleted, containerd does not look at the files of blobs.
         const bytes = randomBytes(10);
         await node.in.contentWriter.write({ digest: sha256(bytes), sizeBytes: bytes.length }, bytes);
-        await node.in.contentManager.delete(sha256(bytes));
+        await node.in.contentManager.delete(sha256(bytes)).catch(() => {});
         await collectGarbage(node);
         if ((await blobNames(node)).length < before.length) taken++;
       });

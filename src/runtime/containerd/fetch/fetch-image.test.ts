@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { lstat, readdir, stat } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
 import type { FaultRegistry } from "../../../../test/support/fault-registry.ts";
-import { makeImage, makeIndex } from "../../../../test/support/image-maker.ts";
+import { addLayer, makeImage, makeIndex } from "../../../../test/support/image-maker.ts";
 import { blobsAsked, fetchFrom, startImageRegistry } from "../../../../test/support/runtimes/fetching.ts";
 import { containerdRuntimes } from "../../../../test/support/runtimes/fleet.ts";
 import {
@@ -13,6 +13,7 @@ import {
 } from "../../../../test/support/runtimes/injection.ts";
 import { addNote, collectGarbage } from "../../../../test/support/runtimes/injection-node.ts";
 import { listNode, type NodeListing } from "../../../../test/support/runtimes/node-listing.ts";
+import { directory, file, tar } from "../../../../test/support/tar-maker.ts";
 import { openCri } from "../client/cri/cri-client.ts";
 import { openSpool } from "./spool.ts";
 
@@ -37,12 +38,23 @@ for (const runtime of await containerdRuntimes()) {
         platform,
         run: { Cmd: ["/bin/cat", "/note-11"] },
       });
+      // Layers that name a file and not the folders above it: those take their attributes from the layers below.
+      const owned = await addLayer(layout, {
+        tar: tar(directory("app", { uid: 1000, gid: 1000, mode: 0o700 }), directory("app/deep", { mode: 0o711 })),
+      });
+      const within = await addLayer(layout, { tar: tar(file("app/deep/new", "new\n"), directory("app/deep/own")) });
+      const late = await addLayer(layout, { tar: tar(file("app/late", "late\n"), directory("app", { mode: 0o750 })) });
+      const implied = await makeImage(layout, {
+        layers: [busybox, owned, within, late, ...many.slice(0, 3)],
+        platform,
+      });
       const empty = await makeImage(layout, { layers: [], platform });
       registry = await startImageRegistry(scope, layout, {
         app: index,
         tool: tool.manifest,
         base: base.manifest,
         many: manifest,
+        implied: implied.manifest,
         empty: empty.manifest,
       });
     });
@@ -55,12 +67,16 @@ for (const runtime of await containerdRuntimes()) {
       using cri = openCri(pulled.address);
       await cri.images.pull(`${registry.host}/team/app:v1`);
       await cri.images.pull(`${registry.host}/team/many:v1`);
+      await cri.images.pull(`${registry.host}/team/implied:v1`);
       const report = await fetchFrom(node, registry, "app");
       assert.deepEqual(
         { ...report, fetchedBytes: 0 },
         { result: "fetched", fetchedBytes: 0, fetchedLayers: 3, presentLayers: 0, conditions: [] },
       );
       await fetchFrom(node, registry, "many");
+      const steps: string[] = [];
+      await fetchFrom(node, registry, "implied", {}, (step) => void steps.push(step));
+      assert.ok(steps.includes("prepare ahead") && steps.includes("move"), "layers were unpacked ahead");
       const [expected, actual] = [await listNode(pulledNode), await listNode(node)];
       assert.deepEqual(actual.content, expected.content);
       assert.deepEqual(actual.snapshots, expected.snapshots);
@@ -137,7 +153,7 @@ for (const runtime of await containerdRuntimes()) {
   });
 }
 
-/** What all snapshots have, without their numbers and the times of folders that containerd makes itself. */
+/** What all snapshots have, without their numbers and the times of what containerd makes itself; layers have files of 1970. */
 async function treesOf(folder: string): Promise<string> {
   const trees: string[] = [];
   for (const number of await readdir(folder)) trees.push((await walk(`${folder}/${number}/fs`)).join("\n"));
@@ -149,9 +165,9 @@ async function walk(root: string): Promise<string[]> {
   for (const name of (await readdir(root, { recursive: true })).sort()) {
     const { mode, uid, gid, size, rdev, mtimeMs, nlink } = await lstat(`${root}/${name}`);
     const isFolder = (mode & 0o170000) === 0o040000;
-    const isWhiteout = (mode & 0o170000) === 0o020000;
+    const isMade = (mode & 0o170000) === 0o020000 || mtimeMs > 0;
     lines.push(
-      [name, mode.toString(8), uid, gid, isFolder ? "" : size, rdev, isWhiteout ? "" : mtimeMs, nlink].join(" "),
+      [name, mode.toString(8), uid, gid, isFolder ? "" : size, rdev, isMade ? "now" : mtimeMs, nlink].join(" "),
     );
   }
   const { mode, uid, gid } = await stat(root);

@@ -23,9 +23,10 @@ export class RangeSet {
     return this.#spans;
   }
 
-  /** Adds the bytes from `start` up to, not including, `end`; some may be there already. */
-  add(start: number, end: number): void {
-    if (start >= end) return;
+  /** Adds the bytes from `start` up to, not including, `end`, some of which may be there already; how many were not. */
+  add(start: number, end: number): number {
+    if (start >= end) return 0;
+    const before = this.#totalBytes;
     // Those that begin later than the new one ends stay, and those that end before it begins.
     let from = this.#spans.length;
     while (from > 0 && (this.#spans[from - 1] as Span).end >= start) from--;
@@ -39,6 +40,7 @@ export class RangeSet {
     }
     this.#spans.splice(from, to - from, merged);
     this.#totalBytes += merged.end - merged.start;
+    return this.#totalBytes - before;
   }
 
   /** What is missing of a file of `sizeBytes`, in order, in pieces of at most `mostBytes`. */

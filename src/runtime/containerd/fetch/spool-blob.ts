@@ -46,8 +46,8 @@ export class SpoolBlob {
     await using stack = new AsyncDisposableStack();
     const paths = spoolPaths(spool, digest);
     const lock = stack.use(await lockRemovableFile(paths.ranges, signal));
-    const data = stack.use(await openData(paths.data));
     const list = stack.use(await open(paths.ranges, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_APPEND));
+    const data = stack.use(await openData(paths.data));
     const blob = new SpoolBlob(paths, size, lock, { data, list });
     await blob.#readList();
     stack.move();
@@ -59,23 +59,19 @@ export class SpoolBlob {
     return this.#there.prefixBytes;
   }
 
-  /** Bytes that have come in all. */
-  get thereBytes(): number {
-    return this.#there.totalBytes;
-  }
-
   /** What is still to come, in order, in pieces of at most `mostBytes`. */
   missing(mostBytes: number): ByteRange[] {
     return this.#there.gaps(this.sizeBytes, mostBytes);
   }
 
-  /** Throws what `write(2)` gives. */
-  async write(offset: number, bytes: Uint8Array): Promise<void> {
+  /** How many of the bytes were not there. Throws what `write(2)` gives. */
+  async write(offset: number, bytes: Uint8Array): Promise<number> {
     for (let done = 0; done < bytes.length; )
       done += (await this.#data.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
-    this.#there.add(offset, offset + bytes.length);
+    const added = this.#there.add(offset, offset + bytes.length);
     this.#unnoted.add(offset, offset + bytes.length);
     if (this.#unnoted.totalBytes >= notedEveryBytes) await this.#note();
+    return added;
   }
 
   /** Forgets all bytes. */

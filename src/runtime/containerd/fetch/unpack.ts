@@ -81,10 +81,6 @@ export class Unpacker {
       } finally {
         if (ahead !== undefined) await this.#remove(ahead.key);
       }
-      await this.#job.atStep("uncompressed label");
-      await this.#job.leased.contentManager.updateLabels(layer.descriptor.digest, {
-        "containerd.io/uncompressed": layer.diffID,
-      });
     } finally {
       await lock.remove();
     }
@@ -187,6 +183,9 @@ export class Unpacker {
   async #commit(layer: Layer, key: string): Promise<void> {
     const { leased, node } = this.#job;
     const writer = leased.snapshotWriter(node.snapshotter);
+    // Before the snapshot, for who goes on with this does not look at layers that have one.
+    await this.#job.atStep("uncompressed label");
+    await leased.contentManager.updateLabels(layer.descriptor.digest, { "containerd.io/uncompressed": layer.diffID });
     await this.#job.atStep("sync");
     await syncFilesystem(node.local(node.snapshotsFolder));
     await this.#job.atStep("commit");
