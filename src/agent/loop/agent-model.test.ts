@@ -53,6 +53,9 @@ const commands: readonly fc.Arbitrary<Command>[] = [
     .map(([index, isYanked]) =>
       command(`disk ${index} ${isYanked ? "is yanked" : "goes"}`, (m) => m.takeDisk(index, isYanked)),
     ),
+  fc
+    .tuple(disk, fc.constantFrom("checking", "refused", "broken"))
+    .map(([index, state]) => command(`disk ${index} is ${state}`, (m) => m.doubtDisk(index, state))),
   disk.map((index) => command(`disk ${index} is ejected`, (m) => m.eject(index))),
   disk.map((index) => command(`disk ${index} is injected`, (m) => m.inject(index))),
   fc.tuple(someName, version).map(([name, of]) => command(`others pull ${name} ${of}`, (m) => m.pull(name, of))),
@@ -79,6 +82,11 @@ const commands: readonly fc.Arbitrary<Command>[] = [
   fc.constantFrom(10, 78, 90).map((percent) =>
     command(`the file systems are ${percent} % full`, (m) => {
       m.setting.space.percent = percent;
+    }),
+  ),
+  fc.constantFrom(0, 30, 400, 5000).map((ms) =>
+    command(`calls take ${ms} ms`, (m) => {
+      m.setting.latencyMs = ms;
     }),
   ),
   fc.constantFrom("", "busy").map((pressure) =>

@@ -79,6 +79,12 @@ export class AgentModel {
     this.setting.putDisk(disk, words);
   }
 
+  /** It is there, and may not be injected. */
+  doubtDisk(index: number, state: "checking" | "refused" | "broken"): void {
+    this.#present.delete(index);
+    this.setting.putDisk(disks[index] ?? assert.fail(), words, { state, reason: `it is ${state}` });
+  }
+
   /** `isYanked`: what was injected from it cannot be read any more. */
   takeDisk(index: number, isYanked: boolean): void {
     const disk = disks[index] ?? assert.fail();
@@ -91,7 +97,7 @@ export class AgentModel {
     const disk = disks[index] ?? assert.fail();
     const signal = new AbortController().signal;
     const ejecting = this.setting.agent.ejectByHand(disk.id, { wait: false, materialize: false, signal });
-    const isRefused = await ejecting.then(
+    const isRefused = await this.setting.whileTimePasses(ejecting).then(
       () => false,
       (error) => error instanceof RuntimeError && error.code === "failed-precondition",
     );
@@ -103,7 +109,7 @@ export class AgentModel {
     if (!this.#present.has(index) || !this.#isRunning) return;
     const signal = new AbortController().signal;
     const options = { handlers: "all", force: false, chains: true, signal } as const;
-    await this.setting.agent.injectByHand(foundDisk(disk).path, options);
+    await this.setting.whileTimePasses(this.setting.agent.injectByHand(foundDisk(disk).path, options));
     this.#held.delete(disk.id);
   }
 
@@ -157,6 +163,9 @@ export class AgentModel {
     setting.node.others.swallowEvents(false);
     setting.space.percent = 10;
     setting.pressure = "";
+    setting.latencyMs = 50;
+    for (const [index, disk] of disks.entries())
+      if (!this.#present.has(index)) setting.disks.take(foundDisk(disk).path);
     while (this.#containers.length > 0) this.endContainer();
     await setting.advance(180 * minute);
     const { agent, node } = setting;

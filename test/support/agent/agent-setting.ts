@@ -31,6 +31,8 @@ export class AgentSetting {
   readonly clock = new ManualClock();
   readonly configuration = new MemoryConfiguration();
   readonly log: LogLine[] = [];
+  /** How long calls of the runtime and the registry take. */
+  latencyMs = 0;
   /** Why fetching is to wait. */
   pressure = "";
   state = new MemoryState();
@@ -47,14 +49,14 @@ export class AgentSetting {
     const { node, disks, holders, registry, space, clock, configuration, state } = this;
     return {
       configuration,
-      runtime: node.runtime,
-      keeper: node.images,
+      runtime: this.#slow(node.runtime, ["inject", "eject", "status"]),
+      keeper: this.#slow(node.images, ["observe", "fetch", "setName", "release"]),
       disks,
       openByHand: async (path) => {
         throw new Error(`nothing at ${path}`);
       },
       holders,
-      resolver: registry,
+      resolver: this.#slow(registry, ["resolveTag", "openImage"]),
       state,
       space,
       pressure: { measure: async () => this.pressure },
@@ -101,7 +103,18 @@ export class AgentSetting {
   /** Ends the agent; the state at its end. */
   async stop(): Promise<AgentStatus | undefined> {
     this.#stop.abort(new Error("the test ends it"));
-    return this.#ended;
+    return this.#ended && this.whileTimePasses(this.#ended);
+  }
+
+  /** Lets time pass until something is done. */
+  async whileTimePasses<Result>(work: Promise<Result>): Promise<Result> {
+    let isDone = false;
+    const end = () => {
+      isDone = true;
+    };
+    work.then(end, end);
+    for (await this.settle(); !isDone; ) await this.advance(100);
+    return work;
   }
 
   /** Another agent takes over, which knows what is in the state. */
@@ -130,6 +143,21 @@ export class AgentSetting {
 
   phases(): Readonly<Record<string, string>> {
     return Object.fromEntries(this.agent.status.images.map(({ name, phase }) => [name, phase]));
+  }
+
+  /** The same, but methods take their time before they begin. */
+  #slow<Part extends object>(part: Part, methods: readonly (keyof Part)[]): Part {
+    return new Proxy(part, {
+      get: (target, key) => {
+        const value: unknown = Reflect.get(target, key, target);
+        if (typeof value !== "function") return value;
+        if (!methods.includes(key as keyof Part)) return value.bind(target);
+        return async (...args: unknown[]) => {
+          if (this.latencyMs > 0) await new Promise<void>((done) => void this.clock.after(this.latencyMs, done));
+          return value.apply(target, args);
+        };
+      },
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
