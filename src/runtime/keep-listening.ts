@@ -51,11 +51,16 @@ async function listenAgain(
       });
     } catch (error) {
       if (signal.aborted) return;
-      if (!(error instanceof RuntimeError || error instanceof HostError)) throw error;
+      if (!isFromOutside(error)) throw error;
       if (!isLost) queue.push({ type: "lost", message: error.message });
       isLost = true;
     }
     await sleep(retryMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {});
     retryMs = Math.min(retryMs * 2, times.maxRetryMs);
   }
+}
+
+/** What a daemon and the host may do to us, while it comes and goes; anything else is a mistake of ours. */
+function isFromOutside(error: unknown): error is Error {
+  return error instanceof RuntimeError || error instanceof HostError || (error instanceof Error && "errno" in error);
 }

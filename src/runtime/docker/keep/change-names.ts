@@ -22,7 +22,7 @@ export async function setName(node: DockerNode, name: string, digest: Digest, si
   if (own?.layer.kind === "linked") {
     await addNamedImage(own.layerFolder, image.id, { target: digest, names: [name] });
     await syncFilesystem(node.store.root);
-  } else await changeKeptNames(node.store.root, (names) => names.set(name, image.id));
+  } else await keepName(node, named, name, image.id);
   await node.engine.tag(image.id, name, signal);
 }
 
@@ -65,12 +65,22 @@ export async function pullImage(
   signal.throwIfAborted();
   await node.engine.pull(repository, digest, credential, signal);
   await using _ = await lockDaemon(node.store.root, signal);
-  const pulled = (await readNamedImages(node, signal)).find((each) => each.name === name);
+  const named = await readNamedImages(node, signal);
+  const pulled = named.find((each) => each.name === name);
   if (pulled === undefined)
     throw new RuntimeError("not-found", `${name} was pulled by Docker, and is gone again: somebody removed it`);
-  await changeKeptNames(node.store.root, (names) => names.set(name, pulled.image.id));
+  await keepName(node, named, name, pulled.image.id);
   onProgress?.({ fetchedBytes: totalBytes, presentBytes: 0, totalBytes });
   return { result: "fetched", fetchedBytes: totalBytes, fetchedLayers: layers, presentLayers: 0, conditions: [] };
+}
+
+/** Notes a name as ours, and forgets those that others took away or set since: set again by others, they would count as ours. */
+async function keepName(node: DockerNode, named: readonly NamedImage[], name: string, id: Digest): Promise<void> {
+  const now = new Map(named.map((each) => [each.name, each.image.id]));
+  await changeKeptNames(node.store.root, (names) => {
+    for (const [other, before] of names) if (now.get(other) !== before) names.delete(other);
+    names.set(name, id);
+  });
 }
 
 async function findWarm(named: readonly NamedImage[], digest: Digest): Promise<NamedImage | undefined> {
