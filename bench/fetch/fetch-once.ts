@@ -13,9 +13,7 @@ const node = await openContainerdNode(address, namespace);
 const started = performance.now();
 const source = await openImageSource(`${repository}:${tag}`);
 const image = await source.resolve(parsePlatform(`linux/${process.arch === "arm64" ? "arm64" : "amd64"}`), { signal });
-await fetchImage(node, image, repository, { signal, admit: async () => {} }, (step) => {
-  if (process.env.TRACE) process.stderr.write(`${((performance.now() - started) / 1000).toFixed(3)} ${step}\n`);
-});
+await fetchImage(node, image, repository, { signal, admit: async () => {} });
 const fetched = performance.now();
 await syncFilesystem(root);
 const seconds = (performance.now() - started) / 1000;

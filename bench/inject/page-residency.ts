@@ -1,8 +1,10 @@
-import { closeSync, fstatSync, openSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import koffi from "koffi";
+import { decodeDeviceNumber } from "../../src/runtime/host/device-number.ts";
 import { openDiskSource } from "../../src/runtime/host/disk-source.ts";
 
 const pageBytes = 4096;
+const bdiFolder = "/sys/class/bdi";
 /** asm-generic/mman-common.h. */
 const protRead = 1;
 const mapShared = 1;
@@ -57,4 +59,21 @@ export async function residencyOf(path: string): Promise<Residency> {
   }
   const all = pages.reduce((sum, page) => sum + page, 0);
   return { layerBytes: layerPages * pageBytes, otherBytes: (all - layerPages) * pageBytes };
+}
+
+/**
+ * Does `work` while the kernel reads nothing ahead, so that the page cache holds only what was asked for: from no loop device, nor from the
+ * file system of `path`.
+ */
+export async function withoutReadahead<Result>(path: string, work: () => Promise<Result>): Promise<Result> {
+  const { major, minor } = decodeDeviceNumber(statSync(path).dev);
+  const devices = readdirSync(bdiFolder).filter((name) => name === `${major}:${minor}` || name.startsWith("7:"));
+  const files = devices.map((name) => `${bdiFolder}/${name}/read_ahead_kb`);
+  const before = files.map((file) => readFileSync(file, "utf8"));
+  for (const file of files) writeFileSync(file, "0");
+  try {
+    return await work();
+  } finally {
+    for (const [i, file] of files.entries()) writeFileSync(file, before[i] ?? "128");
+  }
 }

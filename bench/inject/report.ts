@@ -113,9 +113,22 @@ export function renderMarks(title: string, marks: readonly Mark[]): string {
   return [`${title}:`, ...lines].join("\n");
 }
 
-export function bytesTable(sets: readonly InjectSet[], runs: readonly (readonly InjectRun[])[]): string {
+/** `exact`: a run of each without readahead. */
+export function bytesTable(
+  sets: readonly InjectSet[],
+  runs: readonly (readonly InjectRun[])[],
+  exact: readonly InjectRun[],
+): string {
   const table = markdownTable(
-    ["images / layers / GB", "usable ms", "chains ms", "read of it MB", "cached MB", "of layers' files KB"],
+    [
+      "images / layers / GB",
+      "usable ms",
+      "chains ms",
+      "read of it MB",
+      "cached KB",
+      "without readahead",
+      "of layers' files",
+    ],
     sets.map((set, index) => {
       const each = runs[index] ?? [];
       return [
@@ -123,8 +136,9 @@ export function bytesTable(sets: readonly InjectSet[], runs: readonly (readonly 
         ms(middle(each, (run) => run.usableMs)),
         ms(middle(each, (run) => run.chainsMs)),
         megabytes(middle(each, (run) => run.readBytes)),
-        megabytes(middle(each, (run) => run.residency.layerBytes + run.residency.otherBytes)),
-        significant(middle(each, (run) => run.residency.layerBytes) / 1e3),
+        significant(middle(each, (run) => cachedBytes(run)) / 1e3),
+        significant(cachedBytes(exact[index]) / 1e3),
+        significant((exact[index]?.residency.layerBytes ?? Number.NaN) / 1e3),
       ];
     }),
   );
@@ -136,7 +150,7 @@ export function bytesTable(sets: readonly InjectSet[], runs: readonly (readonly 
   const marks = [
     grown("usable", (run) => run.usableMs),
     grown("chains", (run) => run.chainsMs),
-    mark("KB of layers' files read", Math.max(...many.map((run) => run.residency.layerBytes)) / 1e3, 0),
+    mark("KB of layers' files read", Math.max(...exact.map((run) => run.residency.layerBytes)) / 1e3, 0),
   ];
   return `${table}\n\n${renderMarks("10 times the bytes", marks)}`;
 }
@@ -197,6 +211,10 @@ export function slowSyncsMarks(set: InjectSet, run: InjectRun, syncMs: number): 
   return renderMarks(`${shape(set)}, ${significant(syncMs)} ms a sync`, [
     mark("chains, ms after the first call", run.chainsMs - callMs(run), limit),
   ]);
+}
+
+function cachedBytes(run: InjectRun | undefined): number {
+  return run === undefined ? Number.NaN : run.residency.layerBytes + run.residency.otherBytes;
 }
 
 function shape({ images, layers, bytes }: SetShape): string {
