@@ -10,11 +10,12 @@ import { diskFull, isDiskFull } from "./disk-full.ts";
 import { writeDocuments } from "./documents.ts";
 import { type FetchJob, type FetchStep, imageName } from "./fetch-job.ts";
 import { FetchMeter } from "./fetch-meter.ts";
+import { holdSnapshot, isUsable } from "./held-snapshots.ts";
 import { ImageLease, sweepLeases } from "./image-lease.ts";
 import { ensureBlob } from "./layer-blob.ts";
 import { missingPin, recordNames, writeRecords } from "./records.ts";
 import { openSpool, sweepSpool } from "./spool.ts";
-import { holdSnapshot, isCommitted, Unpacker } from "./unpack.ts";
+import { Unpacker } from "./unpack.ts";
 
 /** Layers of one image that are on their way at once; the lowest first, which are unpacked first. */
 const layersAtOnce = 6;
@@ -106,7 +107,7 @@ async function isAllThere(known: Known): Promise<boolean> {
   const { node, image, chain } = known;
   try {
     const top = chain.at(-1);
-    if (top !== undefined && !(await isCommitted(node, top))) return false;
+    if (top !== undefined && !(await isUsable(node, top))) return false;
     for (const document of image.documents) {
       const { labels } = await node.in.content.info(document.descriptor.digest);
       const kept = Object.values(labels);

@@ -14,6 +14,7 @@ import { snapshotNumber } from "../inject/linked-snapshots.ts";
 import { snapshotRefLabel } from "../ownership.ts";
 import { isFrom, parseVersion } from "../version-number.ts";
 import { type FetchJob, imageName } from "./fetch-job.ts";
+import { holdSnapshot } from "./held-snapshots.ts";
 import { unpackingPrefix } from "./image-lease.ts";
 import { unpackLockPath } from "./spool.ts";
 import { untilAborted } from "./until-aborted.ts";
@@ -205,26 +206,6 @@ export class Unpacker {
       .snapshotWriter(node.snapshotter)
       .remove(key)
       .catch(() => {});
-  }
-}
-
-/** Puts a committed snapshot under the lease; false when there is none. */
-export async function holdSnapshot(
-  { node, leaseID }: Pick<FetchJob, "node" | "leaseID">,
-  name: string,
-): Promise<boolean> {
-  if (!(await isCommitted(node, name))) return false;
-  await node.in.leaseResources.add(leaseID, { type: `snapshots/${node.snapshotter}`, id: name });
-  // It may have been collected before it was held.
-  return isCommitted(node, name);
-}
-
-export async function isCommitted({ snapshots }: FetchJob["node"], name: string): Promise<boolean> {
-  try {
-    return (await snapshots.stat(name)).kind === "committed";
-  } catch (error) {
-    if (isRuntimeError(error, "not-found")) return false;
-    throw error;
   }
 }
 
