@@ -37,9 +37,19 @@ export function wantedDigest(
   return newerOfLine(base, name, facts) ?? base;
 }
 
+/** By name, for lists of images that were asked about: a disk may hold thousands. */
+const namesOfImages = new WeakMap<DiskIdentity["images"], ReadonlyMap<string, Digest>>();
+
 /** The digest that a disk gives a name. */
 export function digestOnDisk({ images }: Pick<DiskIdentity, "images">, name: string): Digest | undefined {
-  return images.find(({ names }) => names.includes(name))?.digest;
+  let digests = namesOfImages.get(images);
+  if (digests === undefined) {
+    // The first image that has a name keeps it.
+    const entries = images.flatMap(({ names, digest }) => names.map((each) => [each, digest] as const));
+    digests = new Map(entries.reverse());
+    namesOfImages.set(images, digests);
+  }
+  return digests.get(name);
 }
 
 function fromState(known: KnownTag | undefined): WantedDigest | undefined {

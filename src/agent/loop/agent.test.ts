@@ -218,6 +218,24 @@ test("a disk that is away for a moment changes nothing, and one that stays away 
   assert.deepEqual(diskPhases(setting), {});
 });
 
+test("a container runs on while its disk is lost for good and its image is healed by fetching", async () => {
+  await using setting = new AgentSetting();
+  setting.publish(web, "web-1");
+  const disk = diskIdentity("a", 1, { [web]: testDigest("web-1") });
+  const { path } = setting.putDisk(disk, ["web-1"]);
+  setting.wish([imageSet("a", { images: [{ ref: "web:1" }] })], { disks: { folders: ["/disks"] } });
+  await setting.start();
+  await setting.advance(1000);
+  const container = setting.node.others.startContainer(web);
+  setting.disks.take(path);
+  setting.node.others.setAway(disk.id, true);
+  await setting.advance(12 * minute);
+  assert.equal(setting.phases()[web], "Warm");
+  assert.equal(setting.image(web).source, "registry");
+  assert.deepEqual(setting.image(web).heldBy, [{ kind: "container", name: container }]);
+  setting.node.others.startContainer(web);
+});
+
 test("above the mark fetched images are given up, the least wanted first, and they come back when there is room", async () => {
   await using setting = new AgentSetting();
   const names = ["low", "high", "gated", "used"].map((name) => `docker.io/library/${name}:1`);
@@ -325,6 +343,23 @@ test("an ejection that is refused leaves no hold", async () => {
   await setting.advance(minute);
   assert.deepEqual(setting.state.durable.holds, []);
   assert.equal(setting.phases()[web], "Warm");
+});
+
+test("workloads wait for a disk that is being verified, where no image set gates them, but not for one that is in use", async () => {
+  await using setting = new AgentSetting();
+  const disk = diskIdentity("a", 1, { [web]: testDigest("web-1") });
+  setting.putDisk(disk, ["web-1"], { state: "checking", trustEntry: "", checkedShare: 0.5 });
+  setting.wish([]);
+  await setting.start();
+  await setting.advance(minute);
+  assert.equal(setting.agent.status.gate.isReady, false);
+  setting.putDisk(disk, ["web-1"]);
+  await setting.advance(1000);
+  assert.equal(setting.agent.status.gate.isReady, true);
+  setting.putDisk(disk, ["web-1"], { state: "checking", trustEntry: "", checkedShare: 0.5 });
+  await setting.restart();
+  await setting.advance(1000);
+  assert.equal(setting.agent.status.gate.isReady, true);
 });
 
 test("a gate opens when its time is up, or stays closed, as its set says", async () => {

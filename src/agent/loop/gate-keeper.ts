@@ -1,9 +1,9 @@
 import type { Configuration } from "../config/configuration.ts";
 import type { Decision } from "../decide/decide.ts";
 import { decideGate } from "../decide/gate.ts";
-import { isWarm, viewOf, type World } from "../decide/world.ts";
+import { isWarm, type View, viewOf, type World } from "../decide/world.ts";
 import { listImages } from "../desired/listed-images.ts";
-import type { GateStatus } from "../status.ts";
+import type { AgentDiskStatus, GateStatus } from "../status.ts";
 
 export type GateSight = {
   readonly configuration: Configuration | undefined;
@@ -47,12 +47,20 @@ function factsOf({ configuration, seen }: GateSight) {
   }
   const view = viewOf(seen.world);
   const warm = new Set(view.desired.flatMap((image) => (isWarm(view, image) ? [image.name] : [])));
-  const coming = seen.decision.disks.filter(
-    ({ phase, reason }) => phase === "Injecting" || (phase === "Waiting" && reason === ""),
-  );
+  const coming = seen.decision.disks.filter((disk) => {
+    const { phase, reason } = disk;
+    if (phase === "Checking") return willBeInjected(view, disk);
+    return phase === "Injecting" || (phase === "Waiting" && reason === "");
+  });
   return {
     sets: view.sets,
     isWarm: (name: string) => warm.has(name),
     awaited: coming.map(({ path }) => `disk ${path}`),
   };
+}
+
+/** Of a disk that is being verified: images that are listed have gates of their own. */
+function willBeInjected({ policy, record, injected }: View, { id }: AgentDiskStatus): boolean {
+  if (id === undefined || policy.inject !== "All" || record.holds.includes(id)) return false;
+  return !injected.some((status) => status.id === id && status.isMounted);
 }
