@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { access, readFile, rename, symlink, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { access, glob, readdir, readFile, rename, symlink, writeFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { disksOf, makeCliImages, root } from "../support/cli.ts";
 import { run } from "../support/processes.ts";
@@ -59,4 +59,30 @@ test("the bundle carries the licences of what is in it", async () => {
   const licences = await readFile(join(bundle, "THIRD-PARTY-LICENSES"), "utf8");
   for (const name of ["koffi", "smol-toml", "yaml", "zod"]) assert.match(licences, new RegExp(`^${name} \\d`, "m"));
   assert.doesNotMatch(licences, /^esbuild /m);
+});
+
+test("each thread that the sources start has its file in the bundle", async () => {
+  const sources = join(root, "src");
+  const started: string[] = [];
+  const threads: string[] = [];
+  for await (const path of glob("**/*.ts", { cwd: sources, exclude: ["**/*.test.ts"] })) {
+    const text = await readFile(join(sources, path), "utf8");
+    // Whoever imports the class starts threads: there is no other way to one.
+    if (/\bWorker\b[^;]*\} from "node:worker_threads"/.test(text.replace(/import type [^;]*;/g, ""))) {
+      const names = [...text.matchAll(/`\.\/([\w-]+)\$\{extname\(import\.meta\.filename\)\}`/g)].map(
+        ([, name]) => name,
+      );
+      assert.equal(
+        names.length,
+        text.split("new Worker(").length - 1,
+        `${path}: the file of each thread is named as those of others are`,
+      );
+      started.push(...names.map((name) => join(dirname(path), `${name}.ts`)));
+    }
+    if (/\bparentPort\b[^;]*\} from "node:worker_threads"/.test(text)) threads.push(path);
+  }
+  assert.ok(started.length >= 5, started.join());
+  assert.deepEqual(started.sort(), threads.sort());
+  const files = await readdir(bundle);
+  for (const path of started) assert.ok(files.includes(`${basename(path, ".ts")}.mjs`), `${path} is not in the bundle`);
 });
