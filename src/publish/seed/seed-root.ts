@@ -82,6 +82,8 @@ export async function seedRoot(options: SeedOptions): Promise<SeedReport> {
     files.push(path);
     options.onEvent?.({ type: "installed", path });
   };
+  // Without it the agent would wait for a configuration.
+  await root.makeFolder(nodeLayout.configuration);
   for (const file of options.configuration) await put(file);
   const runtimes = await runtimesOf(root);
   for (const unit of runtimes) await put(dropInFile(unit));

@@ -32,5 +32,6 @@ export async function uninstallFiles(root: RootFolder): Promise<RemovedFiles> {
   }
   // Folders that others may use too go only when they are empty.
   for (const unit of runtimeUnits) await root.removeEmptyFolder(`${nodeLayout.units}/${unit}.d`);
+  await root.removeEmptyFolder(nodeLayout.configuration);
   return { removed, mounted };
 }
