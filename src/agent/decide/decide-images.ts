@@ -111,7 +111,7 @@ function isBeingMade({ running }: View, { wanted, disks, name }: DesiredImage): 
 
 function whileWaiting({ memory }: View, { name }: DesiredImage): ImageVerdict {
   if (restoreAtMs(memory.images.get(name), 0) > 0 && keepsDisappearing(memory.images.get(name)))
-    return verdict("Held", "something keeps deleting it; it is restored less often");
+    return verdict("Held", "something keeps deleting or moving it; it is restored less often");
   if (memory.vain.has(name)) return verdict("Failed", "it was made, and is not usable");
   return verdict("Pending", "others are changing it");
 }
@@ -151,7 +151,7 @@ function withNotes(
   if (keepsDisappearing(found))
     conditions.push({
       type: "KeepsDisappearing",
-      message: `something deleted it ${found?.lostAtMs.length} times within the hour; look for what removes images on this node`,
+      message: `something deleted or moved it ${found?.lostAtMs.length} times within the hour; look for what removes or pulls images on this node`,
     });
   const failure = memory.failures.get(keyOf({ type: "resolve", name: image.name, reference: image.reference }));
   if (failure !== undefined && image.sets.length > 0 && resolving?.phase !== "Resolving")

@@ -1,5 +1,4 @@
 import type { Digest } from "../../oci/descriptor.ts";
-import { parseReference } from "../../oci/reference.ts";
 import type { NodeImage } from "../../runtime/image-keeper.ts";
 import { usedPercent } from "../space/space-gauge.ts";
 import type { Plan } from "./plan.ts";
@@ -41,7 +40,7 @@ function mayGo(view: View, plan: Plan, { name, digest }: NodeImage, repositories
   const { memory, policy, nowMs, observation, space } = view;
   const users = observation.contents.get(digest)?.users ?? [];
   if (users.length > 0) return false;
-  const isPrevious = name.includes("@") && repositories.has(repositoryOf(parseReference(name)));
+  const isPrevious = name.includes("@") && repositories.has(name.slice(0, name.indexOf("@")));
   const isTight = space.some((use) => usedPercent(use) > policy.evictAbove);
   const endMs = (memory.idleSince.get(digest) ?? nowMs) + (isPrevious && !isTight ? policy.keepPreviousMs : 0);
   if (endMs <= nowMs) return true;
