@@ -118,7 +118,8 @@ for (const runtime of await outermostRuntimes()) {
       const expected = await listNode(node);
       const die = (...args: string[]) =>
         run(process.execPath, [`${import.meta.dirname}/../../../../test/support/runtimes/fetch-and-die.ts`, ...args]);
-      for (let step = 0; ; step += runtime.version.startsWith("2.") ? 1 : 5) {
+      // Even steps with one version, odd ones with the other.
+      for (let step = runtime.version.startsWith("2.") ? 1 : 0; ; step += 2) {
         for (const { name } of await node.in.images.list()) await node.in.images.delete(name, { sync: true });
         await collectGarbage(node);
         const whole = await die(daemon.address, registry.host, "small", "step", String(step)).catch(() => undefined);
@@ -151,9 +152,11 @@ for (const runtime of await outermostRuntimes()) {
       const total = big.layers.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
       assert.equal(report.fetchedBytes + present, total);
       assert.ok(report.fetchedBytes < total - (8 << 20), `${report.fetchedBytes} bytes came again`);
-      const asked = registry.requests.flatMap(({ headers: { range } }) => {
+      const asked = registry.requests.flatMap(({ path, headers: { range } }) => {
+        const layer = big.layers.find(({ descriptor }) => path.endsWith(`/blobs/${descriptor.digest}`));
         const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(String(range)) ?? [];
-        return last === undefined ? [] : [Number(last) - Number(first) + 1];
+        if (layer === undefined) return [];
+        return last === undefined ? [layer.descriptor.size] : [Number(last) - Number(first) + 1];
       });
       assert.equal(
         asked.reduce((sum, bytes) => sum + bytes, 0),

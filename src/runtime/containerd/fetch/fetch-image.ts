@@ -44,8 +44,9 @@ export async function fetchImage(
   const meter = new FetchMeter(totalBytes, options.onProgress);
   const chain = chainIDs(image.layers.map(({ diffID }) => diffID));
   const known = { node, image, repository, options, chain, meter, atStep };
-  if (await isAllThere(known)) return presentReport(known);
   const spool = await openSpool(node);
+  const isLeft = await ImageLease.isLeft(node, spool, image.target.digest);
+  if (!isLeft && (await isAllThere(known))) return presentReport(known);
   const lease = await ImageLease.take(node, spool, image.target.digest, signal);
   let end: "keep" | "delete" = "keep";
   try {

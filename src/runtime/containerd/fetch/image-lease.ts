@@ -26,6 +26,14 @@ export class ImageLease {
     this.#lock = lock;
   }
 
+  /** Whether somebody fetches this image, or did until he was killed. */
+  static isLeft(node: ContainerdNode, spool: string, target: Digest): Promise<boolean> {
+    return stat(lockPath(node, spool, leaseID(target))).then(
+      () => true,
+      () => false,
+    );
+  }
+
   /** Waits until nobody else fetches this image. Throws `RuntimeError`, or the reason of `signal`. */
   static async take(node: ContainerdNode, spool: string, target: Digest, signal: AbortSignal): Promise<ImageLease> {
     const id = leaseID(target);
