@@ -132,110 +132,6 @@ test("a tag that somebody else moved is left until the registry has said what it
   assert.equal(setting.phases()[web], "Warm");
 });
 
-test("a disk that gives a listed tag another digest does not move it", async () => {
-  await using setting = new AgentSetting();
-  setting.publish(web, "web-1");
-  setting.wish([imageSet("a", { images: [{ ref: "web:1" }] })]);
-  await setting.start();
-  await setting.advance(1000);
-  const moves: unknown[] = [];
-  setting.putDisk(diskIdentity("a", 1, { [web]: testDigest("web-0"), [db]: testDigest("db-1") }), ["web-0", "db-1"]);
-  for (let i = 0; i < 50; i++) {
-    await setting.advance(20);
-    moves.push(setting.node.runtime.tag(web));
-  }
-  assert.deepEqual([...new Set(moves)], [testDigest("web-1")]);
-  assert.equal(setting.phases()[db], "Warm");
-});
-
-test("a disk that has what a tag moved to is preferred to the network", async () => {
-  await using setting = new AgentSetting();
-  setting.publish(web, "web-1");
-  setting.wish([imageSet("a", { images: [{ ref: "web:1" }] })]);
-  await setting.start();
-  await setting.advance(1000);
-  setting.putDisk(diskIdentity("a", 1, { [web]: testDigest("web-2") }), ["web-2"]);
-  setting.publish(web, "web-2");
-  await setting.advance(6 * minute);
-  assert.equal(setting.node.runtime.tag(web), testDigest("web-2"));
-  assert.equal(setting.image(web).source, "disk");
-  assert.deepEqual(
-    setting.registry.requests.filter((request) => request.includes("@")),
-    [`docker.io/library/web@${testDigest("web-1")}`],
-  );
-});
-
-test("a newer disk takes over, and the older one is released with its last user", async () => {
-  await using setting = new AgentSetting();
-  const words = ["web-1", "web-2", "db-1"];
-  const older = diskIdentity("a", 1, { [web]: testDigest("web-1"), [db]: testDigest("db-1") });
-  const newer = diskIdentity("a", 2, { [web]: testDigest("web-2") });
-  const { path } = setting.putDisk(older, words);
-  setting.wish([], { disks: { removeReleased: true } });
-  await setting.start();
-  await setting.advance(1000);
-  const container = setting.node.others.startContainer(web);
-  setting.putDisk(newer, words);
-  await setting.advance(minute);
-  assert.equal(setting.node.runtime.tag(web), testDigest("web-2"));
-  assert.deepEqual(diskPhases(setting), { [older.id]: "Replaced", [newer.id]: "Injected" });
-  setting.holders.users.set(path, [{ kind: "container", name: container }]);
-  setting.node.others.removeContainer(container);
-  await setting.advance(6 * minute);
-  assert.deepEqual(diskPhases(setting), { [older.id]: "Replaced", [newer.id]: "Injected" }, "its mount is held");
-  assert.equal(setting.agent.status.disks.find(({ id }) => id === older.id)?.isSafeToDetach, false);
-  assert.deepEqual(setting.disks.removed, []);
-  setting.holders.users.clear();
-  await setting.advance(6 * minute);
-  assert.deepEqual(setting.disks.removed, [path]);
-});
-
-test("a disk that is away for a moment changes nothing, and one that stays away is replaced by the registry", async () => {
-  await using setting = new AgentSetting();
-  setting.publish(web, "web-1");
-  const disk = diskIdentity("a", 1, { [web]: testDigest("web-1"), [db]: testDigest("db-1") });
-  const { path } = setting.putDisk(disk, ["web-1", "db-1"]);
-  setting.wish([imageSet("a", { images: [{ ref: "web:1" }] })]);
-  await setting.start();
-  await setting.advance(1000);
-  const yank = () => {
-    setting.disks.take(path);
-    setting.node.others.setAway(disk.id, true);
-  };
-  yank();
-  await setting.advance(5 * minute);
-  assert.equal(setting.phases()[web], "Held");
-  assert.deepEqual(diskPhases(setting), { [disk.id]: "Away" });
-  setting.putDisk(disk, []);
-  await setting.advance(minute);
-  assert.equal(setting.phases()[web], "Warm");
-  assert.equal(setting.image(web).source, "disk");
-  yank();
-  await setting.advance(12 * minute);
-  assert.equal(setting.phases()[web], "Warm");
-  assert.equal(setting.image(web).source, "registry");
-  assert.equal(setting.node.runtime.tag(db), undefined, "the runtime sees it as absent");
-  assert.deepEqual(diskPhases(setting), {});
-});
-
-test("a container runs on while its disk is lost for good and its image is healed by fetching", async () => {
-  await using setting = new AgentSetting();
-  setting.publish(web, "web-1");
-  const disk = diskIdentity("a", 1, { [web]: testDigest("web-1") });
-  const { path } = setting.putDisk(disk, ["web-1"]);
-  setting.wish([imageSet("a", { images: [{ ref: "web:1" }] })], { disks: { folders: ["/disks"] } });
-  await setting.start();
-  await setting.advance(1000);
-  const container = setting.node.others.startContainer(web);
-  setting.disks.take(path);
-  setting.node.others.setAway(disk.id, true);
-  await setting.advance(12 * minute);
-  assert.equal(setting.phases()[web], "Warm");
-  assert.equal(setting.image(web).source, "registry");
-  assert.deepEqual(setting.image(web).heldBy, [{ kind: "container", name: container }]);
-  setting.node.others.startContainer(web);
-});
-
 test("above the mark fetched images are given up, the least wanted first, and they come back when there is room", async () => {
   await using setting = new AgentSetting();
   const names = ["low", "high", "gated", "used"].map((name) => `docker.io/library/${name}:1`);
@@ -308,60 +204,6 @@ test("what is no longer listed goes when nothing uses it; what others pulled sta
   assert.deepEqual(setting.state.record.tags, {});
 });
 
-test("a disk ejected by hand stays ejected over a restart, until it is injected by hand", async () => {
-  await using setting = new AgentSetting();
-  const disk = diskIdentity("a", 1, { [web]: testDigest("web-1") });
-  const { path } = setting.putDisk(disk, ["web-1"]);
-  setting.wish([]);
-  await setting.start();
-  await setting.advance(1000);
-  const signal = new AbortController().signal;
-  await setting.agent.ejectByHand(disk.id, { wait: false, materialize: false, signal });
-  await setting.advance(minute);
-  assert.equal(setting.node.runtime.tag(web), undefined);
-  await setting.restart();
-  await setting.advance(10 * minute);
-  assert.equal(setting.node.runtime.tag(web), undefined);
-  assert.deepEqual(diskPhases(setting), { [disk.id]: "Released" });
-  const options = { handlers: "all", force: false, chains: true, signal } as const;
-  await setting.agent.injectByHand(path, options);
-  await setting.advance(minute);
-  assert.equal(setting.phases()[web], "Warm");
-  assert.deepEqual(setting.state.durable.holds, []);
-});
-
-test("an ejection that is refused leaves no hold", async () => {
-  await using setting = new AgentSetting();
-  const disk = diskIdentity("a", 1, { [web]: testDigest("web-1") });
-  setting.putDisk(disk, ["web-1"]);
-  setting.wish([]);
-  await setting.start();
-  await setting.advance(1000);
-  setting.node.others.startContainer(web);
-  const signal = new AbortController().signal;
-  await assert.rejects(setting.agent.ejectByHand(disk.id, { wait: false, materialize: false, signal }), /in use/);
-  await setting.advance(minute);
-  assert.deepEqual(setting.state.durable.holds, []);
-  assert.equal(setting.phases()[web], "Warm");
-});
-
-test("workloads wait for a disk that is being verified, where no image set gates them, but not for one that is in use", async () => {
-  await using setting = new AgentSetting();
-  const disk = diskIdentity("a", 1, { [web]: testDigest("web-1") });
-  setting.putDisk(disk, ["web-1"], { state: "checking", trustEntry: "", checkedShare: 0.5 });
-  setting.wish([]);
-  await setting.start();
-  await setting.advance(minute);
-  assert.equal(setting.agent.status.gate.isReady, false);
-  setting.putDisk(disk, ["web-1"]);
-  await setting.advance(1000);
-  assert.equal(setting.agent.status.gate.isReady, true);
-  setting.putDisk(disk, ["web-1"], { state: "checking", trustEntry: "", checkedShare: 0.5 });
-  await setting.restart();
-  await setting.advance(1000);
-  assert.equal(setting.agent.status.gate.isReady, true);
-});
-
 test("a gate opens when its time is up, or stays closed, as its set says", async () => {
   for (const onTimeout of ["Open", "Closed"] as const) {
     await using setting = new AgentSetting();
@@ -422,20 +264,6 @@ test("a configuration that cannot be used leaves the last one in force", async (
   assert.deepEqual(setting.agent.status.conditions, []);
 });
 
-test("a hostile device with the line and the highest sequence changes nothing", async () => {
-  await using setting = new AgentSetting();
-  setting.putDisk(diskIdentity("a", 1, { [web]: testDigest("web-1") }), ["web-1"]);
-  setting.wish([]);
-  await setting.start();
-  await setting.advance(1000);
-  const evil = diskIdentity("a", 1e9, { [web]: testDigest("evil") });
-  setting.putDisk(evil, ["evil"], { path: "/dev/sdz", kind: "device", state: "refused", reason: "not allowed" });
-  await setting.advance(10 * minute);
-  assert.equal(setting.node.runtime.tag(web), testDigest("web-1"));
-  assert.deepEqual(diskPhases(setting)[evil.id], "Refused");
-  assert.equal(setting.agent.status.disks.length, 2);
-});
-
 test("once: ends when all is warm, or when what fails has been tried", async () => {
   await using setting = new AgentSetting();
   setting.publish(web, "web-1");
@@ -470,22 +298,6 @@ test("once: ends without a configuration that can be used, and without a runtime
   );
 });
 
-test("what is done and changes nothing is not done over and over", async () => {
-  await using setting = new AgentSetting();
-  const disk = diskIdentity("a", 1, { [web]: testDigest("web-1") });
-  const { path } = setting.putDisk(disk, ["web-1"]);
-  setting.wish([], { disks: { folders: ["/disks"] } });
-  await setting.start();
-  await setting.advance(1000);
-  const { runtime } = setting.node;
-  runtime.eject = async () => ({ disks: [] });
-  setting.disks.take(path);
-  const lines = setting.log.length;
-  await setting.advance(70 * minute);
-  const ejections = setting.log.slice(lines).filter(({ message }) => message === "eject done");
-  assert.ok(ejections.length >= 10 && ejections.length < 30, `${ejections.length} ejections in an hour`);
-});
-
 test("two names of one digest share a fetch, and sets bound how many come at once", async () => {
   await using setting = new AgentSetting();
   setting.publish(web, "same");
@@ -496,10 +308,6 @@ test("two names of one digest share a fetch, and sets bound how many come at onc
   assert.deepEqual(Object.values(setting.phases()), ["Warm", "Warm"]);
   assert.equal(setting.registry.requests.filter((request) => request.includes("@")).length, 1);
 });
-
-function diskPhases(setting: AgentSetting): Readonly<Record<string, string>> {
-  return Object.fromEntries(setting.agent.status.disks.map(({ id, phase }) => [id, phase]));
-}
 
 async function observe({ node }: AgentSetting, name: string) {
   const { images } = await node.images.observe({ signal: new AbortController().signal });
