@@ -1,28 +1,18 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Scope, temporaryDirectory } from "../support/temporary.ts";
-import type { BootFiles } from "./debian-root.ts";
-
-export type Drive = {
-  /** Of the device in the machine: `/dev/disk/by-id/virtio-<serial>`. */
-  readonly serial: string;
-  readonly path: string;
-  readonly readOnly?: boolean;
-  /** Further `-blockdev`-style options of `-drive`, such as `cache=none`. */
-  readonly options?: string;
-};
-
-export type MachineOptions = {
-  readonly boot: BootFiles;
-  /** The first is the root file system. What the machine writes stays in the files. */
-  readonly drives: readonly Drive[];
-  /** Such as `base=1970-01-01`: what the machine takes for the time. */
-  readonly rtc?: string;
-  readonly memoryMiB?: number;
-};
+import {
+  controlSocket,
+  type Drive,
+  driveDevice,
+  driveNode,
+  emulatorArguments,
+  failingNode,
+  type MachineOptions,
+  shellSocket,
+} from "./emulator.ts";
 
 export type CommandResult = { readonly code: number; readonly output: string };
 
@@ -47,14 +37,16 @@ ExecStart=/bin/sh -c 'exec sh <> /dev/virtio-ports/shell >&0 2>&1'
 export class Machine {
   readonly #process: ChildProcess;
   readonly #folder: string;
+  readonly #drives: readonly Drive[];
   #console = "";
   #shell: Socket | undefined;
   #output = "";
   #commands = 0;
 
-  private constructor(process: ChildProcess, folder: string) {
+  private constructor(process: ChildProcess, folder: string, drives: readonly Drive[]) {
     this.#process = process;
     this.#folder = folder;
+    this.#drives = drives;
     process.stdout?.on("data", (chunk) => {
       this.#console += chunk;
     });
@@ -69,7 +61,7 @@ export class Machine {
     const child = spawn("qemu-system-x86_64", emulatorArguments(options, folder), {
       stdio: ["ignore", "pipe", "pipe"],
     });
-    const machine = new Machine(child, folder);
+    const machine = new Machine(child, folder, options.drives);
     scope.defer(() => machine.cutPower());
     await once(child, "spawn");
     return machine;
@@ -129,7 +121,7 @@ export class Machine {
 
   /** One command of the QEMU Machine Protocol, such as `device_del`. */
   async control(execute: string, args: object = {}): Promise<unknown> {
-    const socket = connect(join(this.#folder, "qmp"));
+    const socket = connect(controlSocket(this.#folder));
     let text = "";
     socket.on("data", (chunk) => {
       text += chunk;
@@ -154,10 +146,44 @@ export class Machine {
     }
   }
 
+  /** Pulls a drive out, and waits until it is gone. */
+  async detach(serial: string, timeoutMs = 120_000): Promise<void> {
+    const { id } = driveDevice(...this.#drive(serial));
+    await this.control("device_del", { id });
+    const end = Date.now() + timeoutMs;
+    while (JSON.stringify(await this.control("qom-list", { path: "/machine/peripheral" })).includes(`"${id}"`)) {
+      this.#mustRun(end, `${serial} was pulled out`);
+      await sleep(100);
+    }
+  }
+
+  /** Puts a drive in that was pulled out. */
+  async attach(serial: string): Promise<void> {
+    await this.control("device_add", driveDevice(...this.#drive(serial)));
+  }
+
+  /** From now on reads of these sectors of 512 bytes fail; with none, reads succeed again. */
+  async failReads(serial: string, sectors: readonly number[]): Promise<void> {
+    const [drive] = this.#drive(serial);
+    const { name, node } = failingNode(drive, sectors);
+    if (sectors.length > 0) await this.control("blockdev-add", node);
+    await this.control("blockdev-reopen", {
+      options: [sectors.length > 0 ? driveNode(drive, name) : driveNode(drive)],
+    });
+    if (sectors.length === 0) await this.control("blockdev-del", { "node-name": name });
+  }
+
+  #drive(serial: string): [drive: Drive, index: number] {
+    const index = this.#drives.findIndex((drive) => drive.serial === serial);
+    const drive = this.#drives[index];
+    if (drive === undefined) throw new Error(`the machine has no drive ${serial}`);
+    return [drive, index];
+  }
+
   async #connectShell(end: number): Promise<Socket> {
     if (this.#shell !== undefined) return this.#shell;
     for (;;) {
-      const socket = connect(join(this.#folder, "shell"));
+      const socket = connect(shellSocket(this.#folder));
       try {
         await once(socket, "connect");
         socket.on("data", (chunk) => {
@@ -179,29 +205,4 @@ export class Machine {
     if (!ended && Date.now() < end) return;
     throw new Error(`${ended ? "the machine ended" : "waited in vain"} until ${what}:\n${this.#console.slice(-4000)}`);
   }
-}
-
-/** By emulation alone: acceleration is not to be had everywhere, and results do not depend on it. */
-function emulatorArguments({ boot, drives, rtc, memoryMiB = 1024 }: MachineOptions, folder: string): string[] {
-  const kernel = "root=/dev/vda rw console=ttyS0 quiet panic=-1 mitigations=off systemd.show_status=0";
-  return [
-    ...["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", String(memoryMiB)],
-    ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none", "-serial", "stdio"],
-    ...["-kernel", boot.kernel, "-initrd", boot.initrd, "-append", kernel],
-    ...(rtc === undefined ? [] : ["-rtc", rtc]),
-    ...["-qmp", `unix:${join(folder, "qmp")},server=on,wait=off`],
-    ...["-chardev", `socket,id=shell,path=${join(folder, "shell")},server=on,wait=off`],
-    ...["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=shell,name=shell"],
-    // Ports where a drive can be pulled out while the machine runs.
-    ...drives.flatMap((_, i) => ["-device", `pcie-root-port,id=port${i},chassis=${i + 1}`]),
-    ...drives.flatMap((drive, i) => driveArguments(drive, i)),
-  ];
-}
-
-function driveArguments({ serial, path, readOnly, options }: Drive, index: number): string[] {
-  const more = options === undefined ? "" : `,${options}`;
-  return [
-    ...["-drive", `if=none,id=drive${index},format=raw,file=${path}${readOnly ? ",readonly=on" : ""}${more}`],
-    ...["-device", `virtio-blk-pci,bus=port${index},drive=drive${index},serial=${serial},id=${serial}`],
-  ];
 }

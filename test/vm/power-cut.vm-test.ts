@@ -25,8 +25,7 @@ const outputs = new Map([
 ]);
 
 async function boot(scope: Scope, image: string): Promise<Machine> {
-  // What the machine has not flushed is lost with it; the cache of this one keeps nothing back.
-  const drive = { serial: "root", path: image, options: "cache=none" };
+  const drive = { serial: "root", path: image, isUncached: true };
   const machine = await Machine.start(scope, { boot: await bootFiles(await debianRoot()), drives: [drive] });
   await machine.eventually("ctr version");
   return machine;
