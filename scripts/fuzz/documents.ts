@@ -58,7 +58,7 @@ const readers: Readonly<Record<string, Reader>> = {
     error: OciError,
     read: async (bytes) => {
       await writeFile(join(hostFolder, "hosts.toml"), bytes);
-      return configuredEndpoints(folder, host, defaultEndpoints(host, [], false));
+      return configuredEndpoints({ directories: [folder] }, host, defaultEndpoints(host, [], false));
     },
   },
   auth: {

@@ -79,7 +79,7 @@ for (const runtime of await containerdRuntimes()) {
         run: { Cmd: ["/bin/echo", "runs"], Labels: hostile },
         manifest: { annotations: hostile },
       });
-      const name = "example.com/hostile/labels:v1";
+      const name = "example.com/boasting/labels:v1";
       const { path } = await makeInjectionDisk(scope, images, { images: [[name, image]], blobs: true });
       await injectPath(on.node, path);
       const state = await readOwnedState(on.node);

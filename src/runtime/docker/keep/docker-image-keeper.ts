@@ -10,7 +10,7 @@ import type {
   ImageObservation,
 } from "../../image-keeper.ts";
 import { keepListening } from "../../keep-listening.ts";
-import type { SharedNode } from "../../shared-node.ts";
+import type { ReopenedNode } from "../../reopened-node.ts";
 import { type DockerNode, dockerName } from "../docker-node.ts";
 import { pullImage, releaseName, setName } from "./change-names.ts";
 import { observeImages } from "./read-images.ts";
@@ -19,23 +19,23 @@ import { listen } from "./watch-changes.ts";
 /** The images of a Docker with overlay2, which pulls them itself. */
 export class DockerImageKeeper implements ImageKeeper {
   readonly fetchedBy = "runtime";
-  readonly #shared: SharedNode<DockerNode>;
+  readonly #node: ReopenedNode<DockerNode>;
 
-  /** Takes over `shared`: `close` closes it. */
-  constructor(shared: SharedNode<DockerNode>) {
-    this.#shared = shared;
+  /** Takes over `node`: `close` closes it. */
+  constructor(node: ReopenedNode<DockerNode>) {
+    this.#node = node;
   }
 
   get name(): string {
-    return dockerName(this.#shared.last);
+    return dockerName(this.#node.last);
   }
 
   get platform(): Platform {
-    return this.#shared.last.platform;
+    return this.#node.last.platform;
   }
 
   get folders(): ImageFolders {
-    const { root } = this.#shared.last.store;
+    const { root } = this.#node.last.store;
     return { blobs: join(root, "image"), snapshots: join(root, "overlay2") };
   }
 
@@ -45,7 +45,7 @@ export class DockerImageKeeper implements ImageKeeper {
 
   changes({ signal }: { readonly signal: AbortSignal }): AsyncIterable<ImageChange> {
     return keepListening(
-      (queue, running, onListening) => this.#shared.use(({ engine }) => listen(engine, queue, running, onListening)),
+      (queue, running, onListening) => this.#node.use(({ engine }) => listen(engine, queue, running, onListening)),
       signal,
     );
   }
@@ -63,11 +63,11 @@ export class DockerImageKeeper implements ImageKeeper {
   }
 
   close(): Promise<void> {
-    return this.#shared.close();
+    return this.#node.close();
   }
 
   async #use<Result>(signal: AbortSignal, work: (node: DockerNode) => Promise<Result>): Promise<Result> {
     signal.throwIfAborted();
-    return this.#shared.use(work);
+    return this.#node.use(work);
   }
 }

@@ -1,6 +1,6 @@
 import type { NodeRuntime } from "../../open-runtime.ts";
+import { ReopenedNode } from "../../reopened-node.ts";
 import type { Runtime } from "../../runtime.ts";
-import { SharedNode } from "../../shared-node.ts";
 import { DockerGraphRuntime } from "../docker-graph-runtime.ts";
 import { dockerName, openDockerNode } from "../docker-node.ts";
 import { DockerImageKeeper } from "./docker-image-keeper.ts";
@@ -10,18 +10,18 @@ const openTimeoutMs = 30_000;
 /** Throws `RuntimeError` and `HostError`. */
 export async function openDockerNodeRuntime(address: string): Promise<NodeRuntime> {
   const open = () => openDockerNode(address, AbortSignal.timeout(openTimeoutMs));
-  const shared = new SharedNode(await open(), open);
+  const node = new ReopenedNode(await open(), open);
   const use = <Result>(work: (runtime: DockerGraphRuntime) => Promise<Result>) =>
-    shared.use((node) => work(new DockerGraphRuntime(node)));
+    node.use((opened) => work(new DockerGraphRuntime(opened)));
   const runtime: Runtime = {
     get name() {
-      return dockerName(shared.last);
+      return dockerName(node.last);
     },
     inject: (disk, options) => use((docker) => docker.inject(disk, options)),
     eject: (options) => use((docker) => docker.eject(options)),
     status: (options) => use((docker) => docker.status(options)),
     close: async () => {},
   };
-  const images = new DockerImageKeeper(shared);
+  const images = new DockerImageKeeper(node);
   return { runtime, images, close: () => images.close() };
 }

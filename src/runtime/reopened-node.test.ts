@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { ReopenedNode } from "./reopened-node.ts";
 import { RuntimeError } from "./runtime-error.ts";
-import { SharedNode } from "./shared-node.ts";
 
 class Node {
   readonly pid: number;
@@ -20,25 +20,25 @@ const unavailable = () => Promise.reject(new RuntimeError("unavailable", "it is 
 
 test("after a failure the daemon that runs now is opened, and the one before closed when nobody works with it", async () => {
   const [before, now] = [new Node(1), new Node(2)];
-  const shared = new SharedNode(before, async () => now);
+  const reopened = new ReopenedNode(before, async () => now);
   let finish = () => {};
-  const working = shared.use(async (node) => {
+  const working = reopened.use(async (node) => {
     await new Promise<void>((resolve) => {
       finish = resolve;
     });
     return node.pid;
   });
-  await assert.rejects(shared.use(unavailable), { code: "unavailable" });
-  assert.equal(await shared.use(async ({ pid }) => pid), 2);
-  assert.equal(shared.last, now);
+  await assert.rejects(reopened.use(unavailable), { code: "unavailable" });
+  assert.equal(await reopened.use(async ({ pid }) => pid), 2);
+  assert.equal(reopened.last, now);
   assert.equal(before.isClosed, false);
   finish();
   assert.equal(await working, 1);
   assert.equal(before.isClosed, true);
-  await shared.close();
+  await reopened.close();
   assert.equal(now.isClosed, true);
   await assert.rejects(
-    shared.use(async () => {}),
+    reopened.use(async () => {}),
     { code: "cancelled" },
   );
 });
@@ -46,13 +46,13 @@ test("after a failure the daemon that runs now is opened, and the one before clo
 test("the same daemon is not opened again, and one that is away is tried again", async () => {
   const node = new Node(1);
   const answers = [() => unavailable(), async () => undefined, () => assert.fail("asked once more")];
-  const shared = new SharedNode<Node>(node, () => (answers.shift() ?? assert.fail)());
-  shared.suspect();
+  const reopened = new ReopenedNode<Node>(node, () => (answers.shift() ?? assert.fail)());
+  reopened.suspect();
   await assert.rejects(
-    shared.use(async () => {}),
+    reopened.use(async () => {}),
     { code: "unavailable" },
   );
-  assert.equal(await shared.use(async ({ pid }) => pid), 1);
-  assert.equal(await shared.use(async ({ pid }) => pid), 1);
+  assert.equal(await reopened.use(async ({ pid }) => pid), 1);
+  assert.equal(await reopened.use(async ({ pid }) => pid), 1);
   assert.equal(node.isClosed, false);
 });

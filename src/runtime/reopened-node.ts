@@ -7,7 +7,7 @@ type Opened<Node> = { readonly node: Node; users: number; isOld: boolean };
  * A runtime that was opened, for as long as a program runs: when the daemon was started again, perhaps as another version or in another
  * mount namespace, it is opened anew. Shared by all who work with it.
  */
-export class SharedNode<Node extends { close(): Promise<void> }> {
+export class ReopenedNode<Node extends { close(): Promise<void> }> {
   readonly #reopen: (before: Node) => Promise<Node | undefined>;
   #opened: Opened<Node>;
   #isSuspect = false;
