@@ -10,15 +10,16 @@ import { UsageError } from "../usage-error.ts";
 const help = `Usage: nodewarm mount --all [OPTION...]
 
 Mounts every disk again that was injected, as after a reboot. Needs root, and no running container runtime: run it before the
-runtime starts. What is mounted already stays as it is, unless its device is gone or its file was replaced. A disk that is not there keeps nothing else from being mounted.
+runtime starts. What is mounted already stays as it is, unless its device is gone or its file was replaced. A disk that is not
+there keeps nothing else from being mounted.
 
       --all                 all of them
       --snapshots DIR       a folder with the snapshots of containerd's overlayfs snapshotter, such as
                             /data/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots; may be repeated
                             (default: those of the usual distributions, and of the units and configuration files of containerd, k3s, RKE2,
                             k0s and Docker)
-      --data-root DIR       a data root of Docker with the overlay2 store; may be repeated (default: that of its unit or configuration file).
-                            With this or --snapshots, only the folders that are given count
+      --data-root DIR       a data root of Docker with the overlay2 store; may be repeated (default: that of its unit or
+                            configuration file). With this or --snapshots, only the folders that are given count
       --wait SECONDS        how long to wait for devices that are not there yet (default: 10)
       --json                one JSON object on standard output
   -h, --help                this text

@@ -20,7 +20,7 @@ async function nodewarm(...args: string[]): Promise<{ code: number; stdout: stri
   return { code, stdout: text(await out), stderr: text(await err) };
 }
 
-const commands = ["inject", "eject", "mount", "status", "doctor"] as const;
+const commands = ["agent", "inject", "eject", "mount", "seed", "status", "doctor"] as const;
 
 describe("the commands for nodes", () => {
   for (const name of commands) {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { nodeLayout } from "../../publish/seed/node-layout.ts";
 import { UsageError } from "../usage-error.ts";
 import { parseEjectArguments, parseInjectArguments } from "./arguments.ts";
 
@@ -8,6 +9,7 @@ describe("the arguments of inject", () => {
     assert.deepEqual(parseInjectArguments(["a.erofs", "/dev/sdb"]), {
       disks: ["a.erofs", "/dev/sdb"],
       request: { runtime: "auto" },
+      socket: nodeLayout.socket,
       images: [],
       handlers: "all",
       verify: "quick",
@@ -25,6 +27,7 @@ describe("the arguments of inject", () => {
       "/s",
       "--namespace",
       "x",
+      "--socket=/run/agent.sock",
       "--image",
       "nginx",
       "--image=a/b@",
@@ -34,6 +37,7 @@ describe("the arguments of inject", () => {
     const more = ["--handlers", "default-only", "--verify", "full", "--no-wait", "--force", "--json"];
     const given = parseInjectArguments([...words, ...more]);
     assert.deepEqual(given?.request, { runtime: "containerd", address: "/s", namespace: "x" });
+    assert.equal(given?.socket, "/run/agent.sock");
     assert.deepEqual(
       given?.images.map(({ name }) => name),
       ["docker.io/library/nginx:latest", `docker.io/a/b@${digest}`],
@@ -78,6 +82,7 @@ describe("the arguments of eject", () => {
     assert.deepEqual(parseEjectArguments(["--all", "--materialize"]), {
       disks: "all",
       request: { runtime: "auto" },
+      socket: nodeLayout.socket,
       wait: false,
       materialize: true,
       json: false,
