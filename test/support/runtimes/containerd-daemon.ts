@@ -119,9 +119,18 @@ export class ContainerdDaemon {
     return run(join(this.#binaries, "ctr"), ["-a", this.address, ...args], options);
   }
 
-  /** Runs a container to its end and removes it; its stdout. Throws with its words when it fails. */
+  /** Runs a container to its end and removes it; what it wrote. Throws with its words when it fails. */
   async run(container: ContainerOptions): Promise<string> {
-    return this.#run(`c-${randomUUID()}`, container, ["--rm"]);
+    const id = `c-${randomUUID()}`;
+    // Written by the shim: ctr gives up streams that it has not opened yet when a short container ends, and what was in them.
+    const output = join(this.directory, `${id}.output`);
+    const read = () => readFile(output, "utf8").catch(() => "");
+    try {
+      await this.#run(id, container, ["--rm", "--log-uri", `file://${output}`]);
+      return await read();
+    } catch (cause) {
+      throw new Error(`container of ${container.image}: ${cause}\n${await read()}`, { cause });
+    }
   }
 
   /** Starts a container that runs until its process ends or the scope does; its id. */
