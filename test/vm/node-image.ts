@@ -1,5 +1,6 @@
 import { copyFile, mkdir, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { recordSeeded } from "../../src/cli/seed/record-seeded.ts";
 import { seedRoot } from "../../src/publish/seed/seed-root.ts";
 import { enablingLink, type NodeFile } from "../../src/publish/seed/units.ts";
 import { root as checkout } from "../support/cli.ts";
@@ -52,7 +53,8 @@ export async function makeProgram(scope: Scope): Promise<string> {
 export async function makeNodeImage(scope: Scope, options: NodeImageOptions): Promise<string> {
   const { disks, program, configuration = [], files = [], enabled = [], hasNetwork = false, removed = [] } = options;
   return makeRootImage(scope, await debianRoot(), async (root) => {
-    await seedRoot({ root, disks, program, configuration, signal: AbortSignal.timeout(300_000) });
+    const signal = AbortSignal.timeout(300_000);
+    await recordSeeded(await seedRoot({ root, disks, program, configuration, signal }), signal);
     if (options.isAgentEnabled === false) await rm(join(root, enablingLink.path));
     for (const { path, text } of [shellUnit, ...(hasNetwork ? [networkUnit] : []), ...files]) {
       await mkdir(dirname(join(root, path)), { recursive: true });

@@ -7,6 +7,7 @@ import { parseOptions } from "../options.ts";
 import { TerminalArea } from "../progress/terminal.ts";
 import { requireRoot } from "../require-root.ts";
 import { readConfigurationFiles } from "../seed/configuration-files.ts";
+import { recordSeeded } from "../seed/record-seeded.ts";
 import { renderTable } from "../table.ts";
 import { UsageError } from "../usage-error.ts";
 
@@ -57,6 +58,7 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
       signal: io.signal,
       onEvent: progress.event,
     });
+    await recordSeeded(report, io.signal);
     progress.close();
     io.stdout.write(values.json ? `${JSON.stringify(report, undefined, 2)}\n` : describe(report));
     return 0;
