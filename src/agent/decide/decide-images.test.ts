@@ -182,3 +182,44 @@ test("chains are completed when nothing else is to be injected", () => {
   assert.deepEqual(inShort(decideOn(facts)), [`chains ${disk.id}`]);
   assert.deepEqual(inShort(decideOn({ ...facts, cold: [d1] })), [`inject ${disk.id}`]);
 });
+
+test("an injected disk whose file is verified again keeps its images, and gives none anew until that is over", () => {
+  const older = diskIdentity("a", 1, { [web]: d2 });
+  const disk = diskIdentity("a", 2, { [web]: d1 });
+  const found = [foundDisk(older), foundDisk(disk, { state: "checking" })];
+  const facts = {
+    found,
+    injected: [diskStatus(older, { heldBy: [{ kind: "container", name: "c" }] }), diskStatus(disk)],
+  };
+  const present = decideOn({ ...facts, images: [record(web, d1, { from: "disk", disk: disk.id })] });
+  assert.deepEqual([inShort(present), present.images.get(web)?.phase], [[], "Warm"]);
+  const deleted = decideOn({ ...facts, sets: listed, record: known, memory: asked });
+  assert.deepEqual([inShort(deleted), deleted.images.get(web)?.phase], [[], "Held"]);
+});
+
+test("a pin that a pull took away is set again, and one that does not show is set once", () => {
+  const facts = { sets: listed, record: known, images: [record(web, d1, { from: "elsewhere" }, false)] };
+  const memory = { ...asked, pinned: new Set([`${web}@${d1}`]) };
+  const unseen = decideOn({ ...facts, memory });
+  assert.deepEqual(inShort(unseen), []);
+  const seen = decideOn({ ...facts, memory, images: [record(web, d1)] });
+  assert.deepEqual(inShort(decideOn({ ...facts, memory: seen.memory })), [`set-name ${web}`]);
+});
+
+test("right after it was made, before its events have settled, an image has not failed", () => {
+  const made = (count: number) => ({ ...asked, vain: new Map([[web, { count, atMs: 0 }]]) });
+  const facts = { sets: listed, record: known, unsettled: new Map([[web, 100]]) };
+  assert.equal(decideOn({ ...facts, memory: made(1) }).images.get(web)?.phase, "Pending");
+  assert.equal(decideOn({ ...facts, memory: made(2) }).images.get(web)?.phase, "Failed");
+});
+
+test("that the last digest stays is said only of a tag that has one", () => {
+  const failure = { count: 1, untilMs: 1000, message: "registry is down", code: "registry-unreachable" };
+  const memory = { ...asked, failures: new Map([[`resolve ${web}`, failure]]) };
+  const told = (input: Parameters<typeof decideOn>[0]) =>
+    decideOn({ sets: listed, memory, ...input })
+      .images.get(web)
+      ?.conditions.map(({ message }) => message);
+  assert.deepEqual(told({}), ["registry is down"]);
+  assert.deepEqual(told({ record: known, images: [record(web, d1)] }), ["registry is down; the last digest stays"]);
+});

@@ -112,14 +112,14 @@ function isBeingMade({ running }: View, { wanted, disks, name }: DesiredImage): 
 function whileWaiting({ memory }: View, { name }: DesiredImage): ImageVerdict {
   if (restoreAtMs(memory.images.get(name), 0) > 0 && keepsDisappearing(memory.images.get(name)))
     return verdict("Held", "something keeps deleting or moving it; it is restored less often");
-  if (memory.vain.has(name)) return verdict("Failed", "it was made, and is not usable");
+  if ((memory.vain.get(name)?.count ?? 0) >= 2) return verdict("Failed", "it was made, and is not usable");
   return verdict("Pending", "others are changing it");
 }
 
 /** Disks that can give the image, best first; none for a listed one that they were to give several times in vain: that is fetched. */
 function usableFor({ memory }: View, { disks, wanted, name, sets }: DesiredImage): readonly UsableDisk[] {
   if (sets.length > 0 && (memory.vain.get(name)?.count ?? 0) >= vainInjections) return [];
-  return disks.filter(({ id }) => !memory.skipped.has(`${id} ${wanted?.digest}`));
+  return disks.filter(({ id, isChecking }) => !isChecking && !memory.skipped.has(`${id} ${wanted?.digest}`));
 }
 
 /** A disk that may give the image soon is waited for, rather than fetching. */
@@ -155,7 +155,10 @@ function withNotes(
     });
   const failure = memory.failures.get(keyOf({ type: "resolve", name: image.name, reference: image.reference }));
   if (failure !== undefined && image.sets.length > 0 && resolving?.phase !== "Resolving")
-    conditions.push({ type: "RegistryUnreachable", message: `${failure.message}; the last digest stays` });
+    conditions.push({
+      type: "RegistryUnreachable",
+      message: image.wanted === undefined ? failure.message : `${failure.message}; the last digest stays`,
+    });
   const record = records.get(image.name);
   if (settled.phase === "Warm" && record !== undefined && record.digest !== image.wanted?.digest)
     conditions.push({ type: "TagKept", message: `${image.name} is ${record.digest} on this node, set by others` });

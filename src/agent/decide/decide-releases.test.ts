@@ -52,6 +52,9 @@ test("what others brought is never released, only let go of, once", () => {
   assert.deepEqual([action?.type === "release" && action.how, more], ["unpin", []]);
   const memory = { ...emptyMemory(0), letGo: new Set([`${web}@${d1}`]) };
   assert.deepEqual(inShort(decideOn({ images: pinned, memory })), []);
+  const sets = [imageSet("s", { images: [{ ref: "web:1", refresh: "Never" }] })];
+  const { memory: wanted } = decideOn({ images: pinned, memory, sets });
+  assert.deepEqual(inShort(decideOn({ images: pinned, memory: wanted })), [`release ${web}`], "listed meanwhile");
   assert.deepEqual(inShort(decideOn({ images: [record(web, d1, { from: "elsewhere" }, false)] })), []);
 });
 

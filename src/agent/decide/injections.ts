@@ -67,7 +67,7 @@ export class Injections {
     for (const { id, images, isMounted } of this.#view.injected) {
       const disk = this.#view.usableById.get(id);
       const pending = images.filter(({ chain }) => chain === "pending");
-      if (disk === undefined || !isMounted || pending.length === 0) continue;
+      if (disk === undefined || disk.isChecking || !isMounted || pending.length === 0) continue;
       const names = disk.images.flatMap((image) =>
         pending.some(({ digest }) => digest === image.digest) ? image.names.slice(0, 1) : [],
       );

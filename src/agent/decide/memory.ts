@@ -100,6 +100,9 @@ export function notice(world: World): Memory {
     notes: filtered(memory.notes, (name) => images.has(name)),
     resolved: filtered(memory.resolved, (name) => images.has(name)),
     failures: filtered(memory.failures, (_, { untilMs }) => nowMs - untilMs < lossWindowMs),
+    pinned: noticePinned(view),
+    letGo: noticeLetGo(view),
+    skipped: noticeSkipped(view),
     strangers: noticeStrangers(view),
     idleSince: noticeIdle(view),
     awaySince: noticeAway(view),
@@ -145,6 +148,27 @@ function noticeStrangers({ nowMs, desired, records, memory }: View): Memory["str
     strangers.set(name, isSame ? before : { digest: record.digest, sinceMs: nowMs });
   }
   return strangers;
+}
+
+/** Only those whose pin does not show: one that did and is gone, as after a pull that set the record anew, is set again. */
+function noticePinned({ memory, desired, records }: View): Memory["pinned"] {
+  const listed = desired.filter(({ sets }) => sets.length > 0);
+  const unseen = listed.flatMap(({ name, wanted }) =>
+    wanted !== undefined && records.get(name)?.isPinned === false ? [`${name}@${wanted.digest}`] : [],
+  );
+  return memory.pinned.intersection(new Set(unseen));
+}
+
+/** One that is wanted again, and then not, is let go of again. */
+function noticeLetGo({ memory, desired, observation }: View): Memory["letGo"] {
+  const wanted = new Set(desired.map(({ name }) => name));
+  const pinned = observation.images.filter(({ name, isPinned }) => isPinned && !wanted.has(name));
+  return memory.letGo.intersection(new Set(pinned.map(({ name, digest }) => `${name}@${digest}`)));
+}
+
+/** Of disks that are there still. */
+function noticeSkipped({ memory, usableById }: View): Memory["skipped"] {
+  return new Set([...memory.skipped].filter((each) => usableById.has(each.slice(0, each.indexOf(" ")))));
 }
 
 function noticeIdle({ nowMs, observation, memory }: View): Memory["idleSince"] {

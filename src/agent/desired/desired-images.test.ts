@@ -101,3 +101,14 @@ test("a name on a disk that is no reference stands for nothing", () => {
     [web],
   );
 });
+
+test("an injected disk whose file is verified again is as present as before", () => {
+  const found = [foundDisk(older), foundDisk(newer, { state: "checking" })];
+  const injected = [diskStatus(older), diskStatus(newer)];
+  assert.deepEqual(desired(found, [], { injected }), [[web, testDigest("web-2"), [newer.id]]]);
+  assert.equal(usable(found, { injected })[0]?.isChecking, true);
+  const [, ...names] = desired(found);
+  assert.deepEqual(names, [[db, testDigest("db-1"), [older.id]]], "one that was never injected waits for its verdict");
+  const elsewhere = foundDisk(newer, { state: "checking", path: "/disks/copy.erofs" });
+  assert.deepEqual(usable([elsewhere], { injected }), []);
+});

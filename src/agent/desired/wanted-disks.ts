@@ -11,6 +11,8 @@ export type UsableDisk = DiskIdentity & {
   readonly isWhole: boolean;
   /** Id of the newer disk of its line and trust entry, where there is one. */
   readonly replacedBy: string | undefined;
+  /** Its bytes are being verified again while it is injected: what it gives stays, and nothing more is taken from it. */
+  readonly isChecking: boolean;
 };
 
 export type DiskFacts = {
@@ -28,23 +30,33 @@ export type DiskFacts = {
  */
 export function usableDisks({ found, injected, contents, record, inject }: DiskFacts): readonly UsableDisk[] {
   const held = new Set(record.holds);
-  const sources = new Map(injected.map(({ id, source }) => [id, source]));
-  const byId = new Map<string, { readonly identity: DiskIdentity; readonly path: string; readonly entry: string }>();
+  const sources = new Map(injected.filter(({ isMounted }) => isMounted).map(({ id, source }) => [id, source]));
+  const byId = new Map<string, PresentDisk>();
   for (const { state, identity, path, trustEntry } of found) {
-    if (state !== "trusted" || identity === undefined || held.has(identity.id)) continue;
-    // Of copies, the one that the runtime uses already.
-    if (byId.has(identity.id) && sources.get(identity.id) !== path) continue;
-    byId.set(identity.id, { identity, path, entry: trustEntry });
+    if (identity === undefined || held.has(identity.id)) continue;
+    const isInjected = sources.get(identity.id) === path;
+    // A new owner or mode is enough to have a file verified again: that takes its images from nobody.
+    if (state !== "trusted" && !(state === "checking" && isInjected)) continue;
+    // Of copies, the one that the runtime uses already, unless that is in doubt.
+    const before = byId.get(identity.id);
+    if (before !== undefined && !before.isChecking && !(isInjected && state === "trusted")) continue;
+    byId.set(identity.id, { identity, path, entry: trustEntry, isChecking: state === "checking" });
   }
   const trusted = [...byId.values()];
-  const disks = trusted.map(({ identity, path, entry }): UsableDisk => {
+  const disks = trusted.map(({ identity, path, entry, isChecking }): UsableDisk => {
     const isByHand = Object.hasOwn(record.byHand, identity.id);
     const newer = trusted
       .filter((other) => other.entry === entry && other.identity.line === identity.line)
       .filter((other) => other.identity.sequence > identity.sequence)
       .sort((a, b) => newestFirst(a.identity, b.identity))[0];
     const replacedBy = isByHand ? undefined : newer?.identity.id;
-    return { ...identity, path, isWhole: isByHand || (inject === "All" && replacedBy === undefined), replacedBy };
+    return {
+      ...identity,
+      path,
+      isWhole: isByHand || (inject === "All" && replacedBy === undefined),
+      replacedBy,
+      isChecking,
+    };
   });
   for (const status of injected) {
     const given = Object.hasOwn(record.byHand, status.id) ? record.byHand[status.id] : undefined;
@@ -59,10 +71,16 @@ export function usableDisks({ found, injected, contents, record, inject }: DiskF
       path: given.path,
       isWhole: true,
       replacedBy: undefined,
+      isChecking: false,
     });
   }
   return disks.sort(newestFirst);
 }
+
+type PresentDisk = Pick<UsableDisk, "path" | "isChecking"> & {
+  readonly identity: DiskIdentity;
+  readonly entry: string;
+};
 
 /** Whether nothing of an injected disk can be started: it is not mounted, or its bytes are gone. */
 export function isDead({ isMounted, images }: DiskStatus, contents: DiskFacts["contents"]): boolean {
