@@ -88,8 +88,6 @@ export interface ImageKeeper {
    */
   readonly fetchedBy: "nodewarm" | "runtime";
   readonly folders: ImageFolders;
-  /** How often to look although nothing was told, where the runtime does not tell of everything; left out where it does. */
-  readonly comparisonMs?: number;
 
   observe(options: { readonly signal: AbortSignal }): Promise<ImageObservation>;
 

@@ -11,12 +11,12 @@ import { ManualClock } from "./manual-clock.ts";
 
 const signal = new AbortController().signal;
 
-function makeAdmission() {
+function makeAdmission(folders = () => ({ blobs: "/blobs", snapshots: "/snapshots" })) {
   const clock = new ManualClock();
   const space = new MemorySpaceGauge();
   const trouble = { now: "" };
   const pressure = { measure: async () => trouble.now };
-  const admission = new Admission({ clock, space, pressure, folders: ["/blobs", "/snapshots"] });
+  const admission = new Admission({ clock, space, pressure, folders });
   const settle = async () => {
     for (let turn = 0; turn < 5; turn++) await nextTurn();
   };
@@ -43,6 +43,20 @@ test("a fetch goes on only while what remains of all fetches stays under high wa
   await advance(1000);
   assert.equal(clock.nowMs(), 1000);
   await assert.rejects(admission.admit(1, ticket), AgentError);
+});
+
+test("the folders of a runtime that was started again with another root are measured", async () => {
+  let root = "/old";
+  const { admission, space, advance } = makeAdmission(() => ({
+    blobs: `${root}/blobs`,
+    snapshots: `${root}/snapshots`,
+  }));
+  admission.configure(policy, []);
+  await admission.checkSpace();
+  root = "/new";
+  space.percent = 99;
+  await advance(1000);
+  await assert.rejects(admission.checkSpace(), /of \/new\/blobs would be/);
 });
 
 test("bytes come at the rate of the node, and of every set that lists the image", async () => {

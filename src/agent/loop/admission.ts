@@ -1,4 +1,4 @@
-import type { FetchProgress } from "../../runtime/image-keeper.ts";
+import type { FetchProgress, ImageFolders } from "../../runtime/image-keeper.ts";
 import { AgentError } from "../agent-error.ts";
 import type { NodeSet } from "../desired/listed-images.ts";
 import type { Policy } from "../desired/policy.ts";
@@ -15,8 +15,8 @@ export type AdmissionParts = {
   readonly clock: Clock;
   readonly space: SpaceGauge;
   readonly pressure: PressureGauge;
-  /** Folder of the blobs, folder of the snapshots. */
-  readonly folders: readonly [blobs: string, snapshots: string];
+  /** Of the runtime as it is now: it may be another one, with another root, after it was started again. */
+  readonly folders: () => ImageFolders;
 };
 
 export type FetchTicket = { readonly sets: readonly string[]; readonly isGated: boolean; readonly signal: AbortSignal };
@@ -91,7 +91,8 @@ export class Admission {
     const { clock, space, pressure, folders } = this.#parts;
     const last = this.#measured;
     if (last !== undefined && clock.nowMs() - last.atMs < lookAgainMs) return last;
-    const [uses, trouble] = await Promise.all([space.measure(folders), pressure.measure()]);
+    const { blobs, snapshots } = folders();
+    const [uses, trouble] = await Promise.all([space.measure([blobs, snapshots]), pressure.measure()]);
     this.#measured = { atMs: clock.nowMs(), space: uses, pressure: trouble };
     return this.#measured;
   }

@@ -59,8 +59,7 @@ export class Loop {
     this.#looker = new Looker(parts);
     this.#memory = emptyMemory(clock.nowMs());
     this.#gate = new GateKeeper(clock.nowMs());
-    const { blobs, snapshots } = keeper.folders;
-    this.#admission = new Admission({ clock, space, pressure, folders: [blobs, snapshots] });
+    this.#admission = new Admission({ clock, space, pressure, folders: () => keeper.folders });
     this.#runner = new Runner({
       run: (action, signal) => this.#act(action, signal),
       onEnd: () => this.#alarm.ringAt(clock.nowMs() + passGapMs),
@@ -145,8 +144,7 @@ export class Loop {
     if (!this.#isSubscribed) return;
     if (clock.nowMs() >= this.#compareAtMs) {
       this.#looker.distrust();
-      const everyMs = this.#parts.keeper.comparisonMs ?? comparisonMs;
-      this.#compareAtMs = clock.nowMs() + everyMs * (0.9 + 0.2 * random());
+      this.#compareAtMs = clock.nowMs() + comparisonMs * (0.9 + 0.2 * random());
     }
     this.#runner.clearEnded();
     let world: World;

@@ -77,7 +77,9 @@ export class AgentMetrics {
     return {
       ...parts,
       runtime: {
-        name: runtime.name,
+        get name() {
+          return runtime.name;
+        },
         status: (options) => runtime.status(options),
         eject: (options) => this.#work("eject", () => runtime.eject(options)),
         close: () => runtime.close(),
@@ -91,8 +93,13 @@ export class AgentMetrics {
       keeper: {
         name: keeper.name,
         platform: keeper.platform,
-        fetchedBy: keeper.fetchedBy,
-        folders: keeper.folders,
+        // These change with a runtime that was started again.
+        get fetchedBy() {
+          return keeper.fetchedBy;
+        },
+        get folders() {
+          return keeper.folders;
+        },
         observe: (options) => keeper.observe(options),
         changes: (options) => keeper.changes(options),
         setName: (name, digest, options) => keeper.setName(name, digest, options),
