@@ -68,21 +68,23 @@ test("a load that fails after its answer has begun is a failure", async () => {
   await fine.load(Buffer.alloc(10), signal);
 });
 
-test("names are normalised, and the tag of the untagged is none", async () => {
+test("names are normalised, and tag and digest of those without are none", async () => {
   await using scope = new AsyncDisposableStack();
   const Id = `sha256:${"a".repeat(64)}`;
   const RepoTags = ["<none>:<none>", "nginx:1.25", "team/app:1", "localhost:5000/x:1"];
+  const RepoDigests = ["<none>@<none>", `nginx@${Id}`, `localhost:5000/x@${Id}`];
   const client = await serve(
     scope,
     answer(200, [
-      { Id, RepoTags },
-      { Id, RepoTags: null },
+      { Id, RepoTags, RepoDigests },
+      { Id, RepoTags: null, RepoDigests: null },
     ]),
   );
   const tags = ["docker.io/library/nginx:1.25", "docker.io/team/app:1", "localhost:5000/x:1"];
+  const digests = [`docker.io/library/nginx@${Id}`, `localhost:5000/x@${Id}`];
   assert.deepEqual(await client.images(signal), [
-    { id: Id, tags },
-    { id: Id, tags: [] },
+    { id: Id, tags, digests },
+    { id: Id, tags: [], digests: [] },
   ]);
 });
 

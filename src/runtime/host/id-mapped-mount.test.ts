@@ -23,9 +23,10 @@ describe("the trial of user namespaces", { skip: needsRoot }, () => {
     if (version.major < 6) return context.skip(`Linux ${version.major}.${version.minor}`);
     const folder = await temporaryDirectory(scope, "idmap");
     await mountBelow(scope, folder);
-    const before = (await ownMountNamespace.table()).entries.length;
+    const [mounted] = (await ownMountNamespace.table()).below(folder);
+    assert.ok(mounted !== undefined);
     assert.deepEqual(await tryIdMappedMount(folder), { isSupported: true });
-    assert.equal((await ownMountNamespace.table()).entries.length, before);
+    assert.deepEqual((await ownMountNamespace.table()).ofDevice(mounted.device), [mounted]);
   });
 
   test("a file system below that does not allow it is found out", async () => {
