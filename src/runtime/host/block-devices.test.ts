@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
-import { writeFile } from "node:fs/promises";
+import { stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { attachLoopDevice } from "../../../test/support/mount.ts";
 import { needs } from "../../../test/support/privileges.ts";
 import { makeSmallDisk } from "../../../test/support/small-disk.ts";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
-import { blockDeviceIdentity, listBlockDevices, readErofsUuid } from "./block-devices.ts";
+import { blockDeviceIdentity, isDeviceGone, listBlockDevices, readErofsUuid } from "./block-devices.ts";
+import { decodeDeviceNumber } from "./device-number.ts";
 import { readDiskSource } from "./disk-source.ts";
 
 test("the UUID of a disk is the first half of its id", async () => {
@@ -40,4 +41,15 @@ test("devices are listed while they have something in them", { skip: needs("lose
   }
   assert.equal(await blockDeviceIdentity(path), undefined);
   assert.equal(await blockDeviceIdentity(join(path, "none")), undefined);
+});
+
+test("a device that sysfs does not know is gone, unlike file systems without one", {
+  skip: needs("losetup"),
+}, async () => {
+  await using scope = new AsyncDisposableStack();
+  const { path } = await makeSmallDisk(scope);
+  const { rdev } = await stat(await attachLoopDevice(scope, path));
+  assert.equal(await isDeviceGone(decodeDeviceNumber(rdev)), false);
+  assert.equal(await isDeviceGone({ major: 4000, minor: 1 }), true);
+  assert.equal(await isDeviceGone({ major: 0, minor: 4000 }), false);
 });

@@ -1,4 +1,4 @@
-import { open, readdir, readFile, realpath, stat } from "node:fs/promises";
+import { access, open, readdir, readFile, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { superblock } from "../../filesystem/erofs/constants.ts";
 import { type DeviceNumber, decodeDeviceNumber, formatDeviceNumber } from "./device-number.ts";
@@ -24,6 +24,22 @@ export async function listBlockDevices(): Promise<BlockDevice[]> {
     }),
   );
   return devices.flat();
+}
+
+/**
+ * Whether the block device of a mounted file system was detached: what the kernel remembers of it can be read for a while, and nothing else.
+ * File systems without a device (major number 0) are never gone.
+ */
+export async function isDeviceGone(device: DeviceNumber): Promise<boolean> {
+  if (device.major === 0 || (await isThere(`/sys/dev/block/${formatDeviceNumber(device)}`))) return false;
+  return isThere("/sys/dev/block");
+}
+
+function isThere(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 /**

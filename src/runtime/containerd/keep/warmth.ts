@@ -1,5 +1,7 @@
 import { stat, statfs } from "node:fs/promises";
 import { type Digest, digestHex } from "../../../oci/descriptor.ts";
+import { isDeviceGone } from "../../host/block-devices.ts";
+import { decodeDeviceNumber } from "../../host/device-number.ts";
 import { errorCode } from "../../host/system-calls.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import { fsPath, type OwnedSnapshot } from "../owned-state.ts";
@@ -132,10 +134,12 @@ export class Warmth {
     return link === "disk" ? "" : `the link of snapshot ${name} does not lead to disk ${disk.slice(0, 12)} (${link})`;
   }
 
-  /** Disks alone are EROFS; what is beneath their mounts is not. */
+  /** Disks alone are EROFS; what is beneath their mounts is not. One whose device is gone fails whoever starts from it. */
   async #isMounted(carrier: OwnedSnapshot): Promise<boolean> {
+    const path = this.#node.local(fsPath(this.#node, carrier.number));
     try {
-      return (await statfs(this.#node.local(fsPath(this.#node, carrier.number)))).type === erofsMagic;
+      const [{ type }, { dev }] = await Promise.all([statfs(path), stat(path)]);
+      return type === erofsMagic && !(await isDeviceGone(decodeDeviceNumber(dev)));
     } catch {
       // Gone, or a device that answers nothing any more.
       return false;

@@ -2,13 +2,14 @@ import { readFile, stat } from "node:fs/promises";
 import { type DiskIndex, parseDiskIndex } from "../../../disk/reader/disk-index.ts";
 import { causeText } from "../../../oci/oci-error.ts";
 import { readBeneathMounts } from "../../host/beneath-mounts.ts";
+import { blockDeviceIdentity, isDeviceGone } from "../../host/block-devices.ts";
 import { decodeDeviceNumber, formatDeviceNumber, sameDevice } from "../../host/device-number.ts";
 import { loopBackingFile } from "../../host/loop-device.ts";
 import type { MountEntry, MountTable } from "../../host/mount-table.ts";
 import type { Condition } from "../../runtime.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import { carrierOf, fsPath, type OwnedSnapshot, type OwnedState } from "../owned-state.ts";
-import { carrierFileName, label } from "../ownership.ts";
+import { type CarrierFile, carrierFileName, label } from "../ownership.ts";
 
 /** A disk as it is mounted on its carrier, or not. */
 export type MountedState = {
@@ -39,14 +40,16 @@ export async function readMount(
   }
   const fs = fsPath(node, carrier.number);
   const entry = await mountAt(node, fs, table);
-  const recorded = await sourceOfCarrier(node, carrier);
+  const file = await carrierFile(node, carrier);
   if (entry === undefined) {
-    const source = recorded ?? "";
+    const source = file?.source ?? "";
     const from = source === "" ? "" : ` (it was injected from ${source})`;
     const message = `the disk is not mounted, and containers of its images cannot be started; attach it, then run "nodewarm mount --all"${from}`;
     return { ...nothing, source, conditions: [{ type: "NotMounted", message }] };
   }
-  const index = await readIndex(node.local(`${fs}/nodewarm.json`));
+  // What the kernel remembers of a device that was detached looks sound.
+  const isGone = await isDeviceGone(entry.device);
+  const index = isGone ? new Error("it was detached") : await readIndex(node.local(`${fs}/nodewarm.json`));
   const conditions: Condition[] = [];
   if (index instanceof Error)
     conditions.push({
@@ -58,7 +61,9 @@ export async function readMount(
       type: "WrongDisk",
       message: `another disk is mounted in its place: ${index.id}; attach the right one and run "nodewarm mount --all"`,
     });
-  const source = recorded ?? (await sourceOfMount(entry));
+  // A device that was attached again may have another name, and is found by what its hardware says.
+  const isSameDevice = file?.identity !== undefined && file.identity === (await blockDeviceIdentity(entry.source));
+  const source = isSameDevice ? entry.source : (file?.source ?? (await sourceOfMount(entry)));
   if (conditions.length === 0 && !(await shows(entry, source)))
     conditions.push({
       type: "SourceMissing",
@@ -104,12 +109,12 @@ async function shows({ device, source }: MountEntry, path: string): Promise<bool
 }
 
 /** What was written beneath the mount; `undefined` where it cannot be read. */
-async function sourceOfCarrier(node: ContainerdNode, { number }: OwnedSnapshot): Promise<string | undefined> {
+async function carrierFile(node: ContainerdNode, { number }: OwnedSnapshot): Promise<CarrierFile | undefined> {
   try {
     const path = `${number}/fs/${carrierFileName}`;
     const text = await readBeneathMounts(node.snapshotsFolder, path, node.mountNamespace);
     const { parseCarrierFile } = await import("../boot/carriers.ts");
-    return parseCarrierFile(text.toString()).source;
+    return parseCarrierFile(text.toString());
   } catch {
     return undefined;
   }
