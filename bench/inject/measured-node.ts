@@ -55,21 +55,8 @@ export async function observe(
   tags: readonly string[],
   program: readonly [string, ...string[]],
 ): Promise<Timeline> {
-  using client = openContainerd(daemon.address);
-  const stop = new AbortController();
-  const wanted = new Set(tags);
-  const created: number[] = [];
-  const committed: number[] = [];
-  const watching = (async () => {
-    const filters = ['topic~="/images/"', 'topic=="/snapshot/commit"'];
-    for await (const { topic, subject, time } of client.events.subscribe(filters, { signal: stop.signal })) {
-      const at = time?.getTime() ?? Date.now();
-      if (topic === "/snapshot/commit") committed.push(at);
-      else if (topic === "/images/create" && wanted.has(subject ?? "")) created.push(at);
-    }
-  })().catch((error: unknown) => {
-    if (!stop.signal.aborted) throw error;
-  });
+  const arrivals = watchArrivals(daemon, tags);
+  const { created, committed } = arrivals;
   const [command, ...args] = program;
   const told = join(daemon.directory, "tmp", "told");
   const env = {
@@ -89,11 +76,10 @@ export async function observe(
     await sleep(200);
     written = writtenBytes(daemon.pid) - before;
   } finally {
-    stop.abort();
-    await watching;
+    await arrivals.stop();
   }
-  if (created.length !== wanted.size)
-    throw new Error(`${command}: ${created.length} of ${wanted.size} images appeared`);
+  const wanted = new Set(tags).size;
+  if (created.length !== wanted) throw new Error(`${command}: ${created.length} of ${wanted} images appeared`);
   const { calledAt, writtenBytes: ownBytes }: { calledAt?: number; writtenBytes?: number } = JSON.parse(
     await readFile(told, "utf8").catch(() => "{}"),
   );
@@ -106,6 +92,46 @@ export async function observe(
     endMs,
     writtenBytes: written,
     stdout,
+  };
+}
+
+/** What containerd said so far, in milliseconds since 1970. */
+export type Arrivals = {
+  /** Tags that appeared, of those that count. */
+  readonly created: readonly number[];
+  /** Snapshots. */
+  readonly committed: readonly number[];
+  /** Throws when the events broke off. */
+  stop(): Promise<void>;
+};
+
+/** Listens to the events of containerd from now on. `tags` are the names that count. */
+export function watchArrivals({ address }: ContainerdDaemon, tags: readonly string[]): Arrivals {
+  const client = openContainerd(address);
+  const stop = new AbortController();
+  const wanted = new Set(tags);
+  const created: number[] = [];
+  const committed: number[] = [];
+  const watching = (async () => {
+    const filters = ['topic~="/images/"', 'topic=="/snapshot/commit"'];
+    for await (const { topic, subject, time } of client.events.subscribe(filters, { signal: stop.signal })) {
+      const at = time?.getTime() ?? Date.now();
+      if (topic === "/snapshot/commit") committed.push(at);
+      else if (topic === "/images/create" && wanted.has(subject ?? "")) created.push(at);
+    }
+  })()
+    .catch((error: unknown) => {
+      if (!stop.signal.aborted) throw error;
+    })
+    .finally(() => client.close());
+  watching.catch(() => {});
+  return {
+    created,
+    committed,
+    async stop() {
+      stop.abort();
+      await watching;
+    },
   };
 }
 

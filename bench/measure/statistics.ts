@@ -6,6 +6,14 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
+/** The least value that `percent` of all do not exceed (nearest rank). Throws on none. */
+export function percentile(values: readonly number[], percent: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const value = sorted[Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1)];
+  if (value === undefined) throw new Error("no values");
+  return value;
+}
+
 /** Half the range as a share of the median: 0.1 means that all values lie within about 10 % of it. */
 export function spread(values: readonly number[]): number {
   const middle = median(values);
