@@ -33,13 +33,21 @@ for (const runtime of runtimes) {
     const daemon = await runtime.start(scope, { snapshotter: "native", discardUnpackedLayers: true, registryHosts });
     await daemon.importRuntimeImages();
     const cri = connectCri(scope, daemon);
-    await cri.images.remove(probeImageName);
+    await waitUntil("the imported image is gone", async () => {
+      // CRI removes what it knows, and hears of an import a moment later.
+      await cri.images.remove(probeImageName);
+      const names = await daemon.ctr("-n", "k8s.io", "images", "ls", "-q");
+      return !names.includes(probeImageName) && !names.includes(probe.config.digest);
+    });
     await cri.images.pull("mirrored.test/probe:1");
     assert.equal(await runPodToEnd(daemon, cri, { image: "mirrored.test/probe:1" }), "hello from the probe\n");
     assert.match(await daemon.ctr("-n", "k8s.io", "snapshots", "--snapshotter", "native", "ls"), /Committed/);
     const [, greeting] = probe.layers;
     const digest = greeting?.descriptor.digest ?? "";
     await waitUntil("the layer's blob is collected", async () => {
+      // A lease that goes makes containerd collect at once.
+      await daemon.ctr("-n", "k8s.io", "leases", "create", "--id", "collect");
+      await daemon.ctr("-n", "k8s.io", "leases", "delete", "--sync", "collect");
       return !(await daemon.ctr("-n", "k8s.io", "content", "ls", "-q")).includes(digest);
     });
   });
