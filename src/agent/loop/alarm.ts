@@ -19,6 +19,12 @@ export class Alarm {
     this.#cancel = this.#clock.after(atMs - this.#clock.nowMs(), () => this.#wake());
   }
 
+  /** Never rings again: a timer would keep the process. */
+  stop(): void {
+    this.#cancel();
+    this.#atMs = Number.NEGATIVE_INFINITY;
+  }
+
   /** Resolves when it rings, or when `signal` aborts; then it is set to nothing. For one waiter. */
   async wait(signal: AbortSignal): Promise<void> {
     const isDue = () => this.#atMs <= this.#clock.nowMs();

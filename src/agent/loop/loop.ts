@@ -115,6 +115,7 @@ export class Loop {
       stop.abort(new Error("the agent ends"));
       await this.#runner.stop(stop.signal.reason);
       await Promise.all(watches);
+      this.#alarm.stop();
     }
   }
 
