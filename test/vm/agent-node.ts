@@ -5,12 +5,12 @@ import type { NodeFile } from "../../src/publish/seed/units.ts";
 import type { Scope } from "../support/temporary.ts";
 import { bootFiles, debianRoot } from "./debian-root.ts";
 import type { MachineOptions } from "./emulator.ts";
-import { type CommandResult, Machine } from "./machine.ts";
+import { bootTimeoutMs, type CommandResult, Machine } from "./machine.ts";
 
 /** A machine whose containerd answers. */
 export async function boot(scope: Scope, options: Omit<MachineOptions, "boot">): Promise<Machine> {
   const machine = await Machine.start(scope, { ...options, boot: await bootFiles(await debianRoot()) });
-  await machine.eventually("ctr version");
+  await machine.eventually("ctr version", bootTimeoutMs);
   return machine;
 }
 
@@ -33,7 +33,7 @@ export async function untilAgent(
   machine: Machine,
   what: string,
   condition: (status: AgentStatus) => boolean,
-  timeoutMs = 180_000,
+  timeoutMs = 240_000,
 ): Promise<AgentStatus> {
   const end = Date.now() + timeoutMs;
   for (;;) {

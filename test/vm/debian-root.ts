@@ -77,6 +77,17 @@ export async function bootFiles(root: string): Promise<BootFiles> {
   return { kernel: find("vmlinuz-"), initrd: find("initrd.img-") };
 }
 
+/** A copy of a root file system, as a folder that may be written and is thrown away with the scope. */
+export async function writableRoot(scope: Scope, root: string): Promise<string> {
+  const work = await temporaryDirectory(scope, "vm-root");
+  const merged = join(work, "merged");
+  for (const folder of ["upper", "work", "merged"]) await mkdir(join(work, folder));
+  const overlay = `lowerdir=${root},upperdir=${join(work, "upper")},workdir=${join(work, "work")}`;
+  await run("mount", ["-t", "overlay", "overlay", "-o", overlay, merged]);
+  scope.defer(async () => void (await run("umount", [merged])));
+  return merged;
+}
+
 /** An ext4 image with the Debian root and what `prepare` puts into it; the folder it gets is writable and thrown away. */
 export async function makeRootImage(
   scope: Scope,
@@ -84,14 +95,9 @@ export async function makeRootImage(
   prepare: (root: string) => Promise<void>,
   sizeMiB = 2048,
 ): Promise<string> {
-  const work = await temporaryDirectory(scope, "vm-root");
-  const image = join(work, "root.img");
-  const merged = join(work, "merged");
-  await using mounts = new AsyncDisposableStack();
-  for (const folder of ["upper", "work", "merged"]) await mkdir(join(work, folder));
-  const overlay = `lowerdir=${root},upperdir=${join(work, "upper")},workdir=${join(work, "work")}`;
-  await run("mount", ["-t", "overlay", "overlay", "-o", overlay, merged]);
-  mounts.defer(async () => void (await run("umount", [merged])));
+  const image = join(await temporaryDirectory(scope, "vm-image"), "root.img");
+  await using copy = new AsyncDisposableStack();
+  const merged = await writableRoot(copy, root);
   await prepare(merged);
   await run("mkfs.ext4", ["-q", "-E", "lazy_itable_init=1,root_owner=0:0", "-d", merged, image, `${sizeMiB}M`]);
   return image;

@@ -5,7 +5,7 @@ import { seededRandom } from "../support/random.ts";
 import { appName, makeInjectionDisk, makeInjectionImages, toolName } from "../support/runtimes/injection.ts";
 import type { Scope } from "../support/temporary.ts";
 import { bootFiles, debianRoot } from "./debian-root.ts";
-import { Machine } from "./machine.ts";
+import { bootTimeoutMs, Machine } from "./machine.ts";
 import { makeNodeImage, makeProgram } from "./node-image.ts";
 
 const fixtures = new AsyncDisposableStack();
@@ -27,7 +27,7 @@ const outputs = new Map([
 async function boot(scope: Scope, image: string): Promise<Machine> {
   const drive = { serial: "root", path: image, isUncached: true };
   const machine = await Machine.start(scope, { boot: await bootFiles(await debianRoot()), drives: [drive] });
-  await machine.eventually("ctr version");
+  await machine.eventually("ctr version", bootTimeoutMs);
   return machine;
 }
 
