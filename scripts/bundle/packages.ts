@@ -13,7 +13,8 @@ export type BundledPackage = {
 
 /** The packages that the sources `inputs` of the bundle are from, and koffi, whose library lies beside them; by name. */
 export function bundledPackages(inputs: readonly string[]): readonly BundledPackage[] {
-  const found = inputs.flatMap((input) => /^(node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1] ?? []);
+  // `node_modules` may be a link, which leads out of this folder.
+  const found = inputs.flatMap((input) => /(?:^|\/)(node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1] ?? []);
   const folders = [...new Set([...found, "node_modules/koffi"])].sort();
   return folders.map((folder) => {
     const path = join(root, folder);
@@ -37,7 +38,7 @@ export function joinLicences(packages: readonly BundledPackage[], more: readonly
 function licenceInSources(folder: string, inputs: readonly string[], license: string): string {
   if (!license.includes("Apache-2.0")) throw new Error(`${folder} has no file with its licence`);
   const heads = inputs
-    .filter((input) => input.startsWith(`${folder}/`))
+    .filter((input) => input.includes(`${folder}/`))
     .map((input) => /^(?:\/\/.*\n)+/.exec(readFileSync(join(root, input), "utf8"))?.[0] ?? "")
     .filter((head) => /copyright/i.test(head));
   if (heads.length === 0) throw new Error(`the files of ${folder} name no licence`);
