@@ -9,6 +9,8 @@ import type { TarEntry } from "./tar-writer.ts";
 /** Where the program lies in the image. */
 export const programFolder = "usr/lib/nodewarm";
 
+const mainFile = "nodewarm.mjs";
+
 /** What the image's parts hold; each becomes a layer, those that change rarely first. */
 export type Contents = { readonly debian: TarEntry[]; readonly node: TarEntry[]; readonly nodewarm: TarEntry[] };
 
@@ -23,14 +25,22 @@ export function imageContents(architecture: Architecture, parts: Parts, program:
     debian: [...libraries(architecture, parts.debian, [node, koffi]), ...settings(), ...records(parts)],
     node: [file("usr/bin/node", node, 0o755), copy(join(parts.node, "LICENSE"), "usr/share/doc/nodejs/LICENSE")],
     nodewarm: [
-      ...programFiles.map((name) => copy(join(program.folder, name), `${programFolder}/${name}`)),
+      ...programFiles.map((name) => programFile(program.folder, name)),
       file(`${programFolder}/koffi.node`, koffi),
-      // For `exec` in a running container: a container's entrypoint is not at hand there, and a shell neither.
-      file("usr/bin/nodewarm", `#!/usr/bin/node --expose-gc\nimport("/${programFolder}/nodewarm.mjs");\n`, 0o755),
+      // For `exec` in a running container: its entrypoint is not at hand there, and a shell neither.
+      { path: "usr/bin/nodewarm", mode: 0o777, target: `../lib/nodewarm/${mainFile}` },
       copy(join(root, "LICENSE"), "usr/share/doc/nodewarm/LICENSE"),
       file("usr/share/doc/nodewarm/THIRD-PARTY-LICENSES", program.licences),
     ],
   };
+}
+
+/** The main one can be executed: a line says with what, which takes one option. */
+function programFile(folder: string, name: string): TarEntry {
+  const path = `${programFolder}/${name}`;
+  if (name !== mainFile) return copy(join(folder, name), path);
+  const first = Buffer.from("#!/usr/bin/node --expose-gc\n");
+  return file(path, Buffer.concat([first, readFileSync(join(folder, name))]), 0o755);
 }
 
 function koffiLibrary(architecture: Architecture, folder: string): string {

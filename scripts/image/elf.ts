@@ -35,8 +35,11 @@ export function readElf(file: Buffer): ElfNeeds {
   });
   const named = segments.find(({ type }) => type === segment.interpreter);
   const dynamic = segments.find(({ type }) => type === segment.dynamic);
-  const entries = Array.from({ length: (dynamic?.sizeBytes ?? 0) / dynamicEntryBytes }, (_, index) => {
-    const at = (dynamic?.offset ?? 0) + index * dynamicEntryBytes;
+  const dynamicOffset = dynamic?.offset ?? 0;
+  // No more than the file has, whatever its header says.
+  const dynamicBytes = Math.max(0, Math.min(dynamic?.sizeBytes ?? 0, file.length - dynamicOffset));
+  const entries = Array.from({ length: Math.floor(dynamicBytes / dynamicEntryBytes) }, (_, index) => {
+    const at = dynamicOffset + index * dynamicEntryBytes;
     return { tag: Number(file.readBigInt64LE(at)), value: Number(file.readBigUInt64LE(at + 8)) };
   });
   const end = entries.findIndex((entry) => entry.tag === tag.null);

@@ -2,7 +2,10 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../bundle/compile.ts";
 
-/** What the image is made of besides the bundle: exact versions and their hashes, in `pins.json`, which `npm run image -- --refresh-pins` writes. */
+/**
+ * What the image is made of besides the bundle: exact versions and their hashes, in `pins.json`, which
+ * `npm run image -- --refresh-pins` writes.
+ */
 
 /** An architecture by its Debian and OCI name, and by those of npm packages and of folders for libraries. */
 export const architectures = {

@@ -15,6 +15,10 @@ export type PodOptions = {
   readonly image: string;
   /** Default: what the image says. */
   readonly command?: readonly string[];
+  /** After the command, be it the image's or this one. Default: what the image says. */
+  readonly args?: readonly string[];
+  /** Privileged, with the process ids and the network of the host, as pods are that look after their node. */
+  readonly ofNode?: boolean;
   readonly mounts?: readonly {
     readonly hostPath: string;
     readonly containerPath: string;
@@ -89,19 +93,26 @@ export async function runPod(daemon: ContainerdDaemon, cri: CriClient, options: 
   const uid = randomUUID();
   const logDirectory = join(daemon.directory, "pods", uid);
   await mkdir(logDirectory, { recursive: true });
-  const namespaceOptions = { pid: namespaceModes.container, ...userNamespaceOf(options) };
+  const privileged = options.ofNode ?? false;
+  const own = privileged ? namespaceModes.node : namespaceModes.container;
+  const namespaceOptions = {
+    pid: own,
+    ...(privileged && { network: namespaceModes.node }),
+    ...userNamespaceOf(options),
+  };
   const sandbox: PodSandboxConfig = {
     metadata: { name: "pod", uid, namespace: "default", attempt: 0 },
     logDirectory,
-    linux: { cgroupParent: join(daemon.cgroupParent, uid), securityContext: { namespaceOptions } },
+    linux: { cgroupParent: join(daemon.cgroupParent, uid), securityContext: { namespaceOptions, privileged } },
   };
   const container: ContainerConfig = {
     metadata: { name: "main", attempt: 0 },
     image: { image: options.image },
     command: options.command ?? [],
+    args: options.args ?? [],
     mounts: options.mounts ?? [],
     logPath: "main.log",
-    linux: { securityContext: { namespaceOptions } },
+    linux: { securityContext: { namespaceOptions, privileged } },
   };
   const id = await cri.pods.run(sandbox, options.handler === undefined ? {} : { runtimeHandler: options.handler });
   try {

@@ -52,7 +52,7 @@ export const sandboxConfig = {
   annotations: labels(7),
   linux: nested(8, {
     cgroupParent: string(1),
-    securityContext: nested(2, { namespaceOptions: nested(1, namespaceOptions) }),
+    securityContext: nested(2, { namespaceOptions: nested(1, namespaceOptions), privileged: bool(6) }),
   }),
 };
 
@@ -69,7 +69,9 @@ export const containerConfig = {
   labels: labels(9),
   annotations: labels(10),
   logPath: string(11),
-  linux: nested(15, { securityContext: nested(2, { namespaceOptions: nested(3, namespaceOptions) }) }),
+  linux: nested(15, {
+    securityContext: nested(2, { privileged: bool(2), namespaceOptions: nested(3, namespaceOptions) }),
+  }),
 };
 
 /** Without its times: nanoseconds are beyond what a `number` holds. */
