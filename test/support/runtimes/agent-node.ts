@@ -1,0 +1,163 @@
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { copyFile, mkdir, rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type AgentClient, findAgent } from "../../../src/agent/serve/control-client.ts";
+import type { AgentStatus, ImageStatus } from "../../../src/agent/status.ts";
+import { type CliResult, finish, start } from "../cli.ts";
+import { type MadeImage, pushToRegistry } from "../image-maker.ts";
+import { startRegistry, type TestRegistry } from "../registry.ts";
+import { type Scope, temporaryDirectory } from "../temporary.ts";
+import type { ContainerdDaemon } from "./containerd-daemon.ts";
+import type { ContainerdRuntime } from "./fleet.ts";
+import { type InjectionImages, makeInjectionImages } from "./injection.ts";
+
+/** What a test wants of one image. */
+export type WantedImage = { readonly ref: string } & Readonly<Record<string, unknown>>;
+
+const longMs = 60_000;
+
+/** A node with a containerd, a registry, folders for an agent, and the agent as users run it. */
+export class AgentNode {
+  readonly daemon: ContainerdDaemon;
+  readonly registry: TestRegistry;
+  readonly images: InjectionImages;
+  readonly socket: string;
+  readonly #folder: string;
+  #agent: ChildProcess | undefined;
+  #log = "";
+
+  private constructor(parts: Pick<AgentNode, "daemon" | "registry" | "images"> & { readonly folder: string }) {
+    this.daemon = parts.daemon;
+    this.registry = parts.registry;
+    this.images = parts.images;
+    this.#folder = parts.folder;
+    this.socket = join(parts.folder, "agent.sock");
+  }
+
+  static async start(scope: Scope, runtime: ContainerdRuntime): Promise<AgentNode> {
+    const images = await makeInjectionImages(scope);
+    const registry = await startRegistry();
+    scope.defer(() => registry.stop());
+    const folder = await temporaryDirectory(scope, "agent");
+    for (const name of ["config", "disks"]) await mkdir(join(folder, name), { mode: 0o700 });
+    const node = new AgentNode({ daemon: await runtime.start(scope), registry, images, folder });
+    scope.defer(async () => void (await node.stop("SIGKILL")));
+    await node.configure([]);
+    return node;
+  }
+
+  /** What the agent wrote so far. */
+  get log(): string {
+    return this.#log;
+  }
+
+  /** Publishes an image; its reference. */
+  async publish(image: MadeImage, name: string): Promise<string> {
+    const [repository = "", tag = ""] = name.split(":");
+    await pushToRegistry(this.images.layout, image.manifest, { origin: this.registry.origin, repository, tag });
+    return `${this.registry.host}/${name}`;
+  }
+
+  /** Writes image set and AgentConfig; `agent` is its spec. */
+  async configure(images: readonly WantedImage[], agent: object = {}): Promise<void> {
+    const head = { apiVersion: "nodewarm.io/v1alpha1", metadata: { name: "test" } };
+    const registries = [{ prefix: this.registry.host, plainHttp: true }];
+    const disks = { folders: [join(this.#folder, "disks")] };
+    // Whatever else fills the machine that the tests run on.
+    const limits = { highWater: 98, evictAbove: 99 };
+    await this.writeDocument("set.json", { ...head, kind: "ImageSet", spec: { images } });
+    await this.writeDocument("agent.json", {
+      ...head,
+      kind: "AgentConfig",
+      spec: { registries, disks, limits, ...agent },
+    });
+  }
+
+  async writeDocument(name: string, document: unknown): Promise<void> {
+    const text = typeof document === "string" ? document : JSON.stringify(document, undefined, 2);
+    await writeFile(join(this.#folder, name), text);
+    await rename(join(this.#folder, name), join(this.#folder, "config", name));
+  }
+
+  /** Brings a disk as a delivery would: under another name first. */
+  async bringDisk(path: string, name = "disk.erofs"): Promise<string> {
+    const place = join(this.#folder, "disks", name);
+    await copyFile(path, join(this.#folder, "disks", `.${name}`));
+    await rename(join(this.#folder, "disks", `.${name}`), place);
+    return place;
+  }
+
+  /** Runs the agent to its end. */
+  async runOnce(...args: readonly string[]): Promise<CliResult> {
+    return finish(start(this.#words(["--once", ...args]), { cwd: this.#folder }));
+  }
+
+  /** Starts the agent and waits until it answers. */
+  async startAgent(...args: readonly string[]): Promise<AgentClient> {
+    const child = start(this.#words(args), { cwd: this.#folder });
+    this.#agent = child;
+    for (const output of [child.stdout, child.stderr])
+      output?.on("data", (piece) => {
+        this.#log += piece;
+      });
+    const end = Date.now() + longMs;
+    for (;;) {
+      const client = await findAgent(this.socket, AbortSignal.timeout(longMs));
+      if (client !== undefined) return client;
+      if (child.exitCode !== null || Date.now() > end) throw new Error(`the agent does not answer:\n${this.#log}`);
+      await sleep(50);
+    }
+  }
+
+  /** Stops the agent; its exit code. May be called twice. */
+  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<number | null> {
+    const child = this.#agent;
+    if (child === undefined) return 0;
+    if (child.exitCode === null && child.signalCode === null) {
+      child.kill(signal);
+      await once(child, "exit");
+    }
+    this.#agent = undefined;
+    return child.exitCode;
+  }
+
+  /** Runs another command through the agent. */
+  async command(...args: readonly string[]): Promise<CliResult> {
+    return finish(start([...args, "--socket", this.socket], { cwd: this.#folder }));
+  }
+
+  /** Asks until the status is as wanted. */
+  async until(what: string, wanted: (status: AgentStatus) => boolean, timeoutMs = longMs): Promise<AgentStatus> {
+    const end = Date.now() + timeoutMs;
+    let last: AgentStatus | undefined;
+    while (Date.now() < end) {
+      const client = await findAgent(this.socket, AbortSignal.timeout(longMs));
+      last = (await client?.status({ signal: AbortSignal.timeout(longMs) }))?.runtimes[0];
+      if (last !== undefined && wanted(last)) return last;
+      await sleep(50);
+    }
+    throw new Error(`waited in vain until ${what}:\n${JSON.stringify(last, undefined, 1)}\n${this.#log}`);
+  }
+
+  async untilWarm(...names: readonly string[]): Promise<AgentStatus> {
+    return this.until(`${names.join(", ")} are warm`, (status) =>
+      names.every((name) => imageIn(status, name)?.phase === "Warm"),
+    );
+  }
+
+  /** Output of a container that runs to its end. */
+  async container(image: string): Promise<string> {
+    return this.daemon.run({ namespace: "k8s.io", image });
+  }
+
+  #words(args: readonly string[]): string[] {
+    const folders = ["--config", join(this.#folder, "config"), "--state", join(this.#folder, "state")];
+    return ["agent", ...folders, "--socket", this.socket, "--address", this.daemon.address, ...args];
+  }
+}
+
+export function imageIn({ images }: AgentStatus, name: string): ImageStatus | undefined {
+  return images.find((image) => image.name === name);
+}
