@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { readFile, rename } from "node:fs/promises";
+import { readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { run } from "../../test/support/processes.ts";
 import { cacheDirectory, type Scope, temporaryDirectory } from "../../test/support/temporary.ts";
@@ -90,8 +90,10 @@ async function cached(
   if (await isRight(path)) return path;
   const partial = `${path}.${process.pid}`;
   await make(partial);
-  if (!(await isRight(partial)))
+  if (!(await isRight(partial))) {
+    await rm(partial, { force: true });
     throw new Error(`${name}: what was fetched is not what is pinned (${algorithm} ${hash})`);
+  }
   await rename(partial, path);
   return path;
 }

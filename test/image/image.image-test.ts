@@ -124,14 +124,14 @@ test("arm64 runs, emulated: the program, its native library and its threads", { 
   assert.match(manifest.digest, /^sha256:/);
   // Nothing of this machine but the emulator: another root.
   const emulate = (...args: readonly string[]) => {
-    const script = `cp "$(command -v qemu-aarch64-static)" "$0/qemu"; mkdir -p "$0/proc" "$0/work"
-      mount -t proc proc "$0/proc"; mount --bind "$1" "$0/work"; root=$0; shift; exec chroot "$root" /qemu "$@"`;
+    const script = `cp "$(command -v qemu-aarch64-static)" "$0/qemu"; mkdir -p "$0/proc" "$0/data"
+      mount -t proc proc "$0/proc"; mount --bind "$1" "$0/data"; root=$0; shift; exec chroot "$root" /qemu "$@"`;
     return run("unshare", ["--mount", "sh", "-euc", script, folder, work, ...image.entrypoint, ...args]);
   };
   assert.match(await emulate("--version"), /^nodewarm \d/);
-  const words = ["build", "oci:/work/layout:small", "-o", "/work/disk.erofs", "--platform", "linux/arm64", "--json"];
+  const words = ["build", "oci:/data/layout:small", "-o", "/data/disk.erofs", "--platform", "linux/arm64", "--json"];
   assert.match(await emulate(...words), /"id": "[0-9a-f]{64}"/);
   await run(process.execPath, [join(root, "src/cli/main.ts"), "verify", join(work, "disk.erofs")]);
   // Loads koffi, and fails for the reason that the program gives.
-  await assert.rejects(emulate("inject", "/work/disk.erofs", "--address", "/none"), /\/none/);
+  await assert.rejects(emulate("inject", "/data/disk.erofs", "--address", "/none"), /\/none/);
 });
