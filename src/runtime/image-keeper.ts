@@ -51,6 +51,8 @@ export type FetchOptions = {
   readonly onProgress?: (progress: FetchProgress) => void;
   /** Asked before each piece of at most a few MiB; resolves when that many bytes may be fetched. Rejects to end the fetch. */
   readonly admit?: (bytes: number) => Promise<void>;
+  /** Asked before each layer is unpacked; what it gives is called when that is over. Rejects to end the fetch. */
+  readonly admitUnpack?: (signal: AbortSignal) => Promise<() => void>;
   /** For runtimes that fetch themselves. */
   readonly credential?: Credential;
 };

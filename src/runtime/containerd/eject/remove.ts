@@ -11,7 +11,7 @@ import type { BlobLink } from "./blob-links.ts";
 import { chainFrom, chainReference, isSnapshotReference, References, topReference } from "./references.ts";
 
 /** What is no longer ours on a snapshot. */
-const noSnapshotLabels: LabelChange = {
+export const noSnapshotLabels: LabelChange = {
   [label.disk]: undefined,
   [label.role]: undefined,
   [label.number]: undefined,

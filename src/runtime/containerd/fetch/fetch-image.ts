@@ -10,7 +10,8 @@ import { diskFull, isDiskFull } from "./disk-full.ts";
 import { writeDocuments } from "./documents.ts";
 import { type FetchJob, type FetchStep, imageName } from "./fetch-job.ts";
 import { FetchMeter } from "./fetch-meter.ts";
-import { holdSnapshot, isUsable } from "./held-snapshots.ts";
+import { healSnapshots, layersOf } from "./heal.ts";
+import { findGround, isUsable } from "./held-snapshots.ts";
 import { ImageLease, sweepLeases } from "./image-lease.ts";
 import { ensureBlob } from "./layer-blob.ts";
 import { missingPin, recordNames, writeRecords } from "./records.ts";
@@ -75,30 +76,33 @@ export async function fetchImage(
 
 async function fetchLayers(job: FetchJob): Promise<void> {
   const { image, chain, meter, options } = job;
-  const from = await firstMissing(job);
-  for (const { descriptor } of image.layers.slice(0, from)) {
+  const { from, stuck } = await findGround(job);
+  const healing = new Set(stuck.flatMap((snapshot) => layersOf(job, snapshot)));
+  for (const [i, { descriptor }] of image.layers.entries()) {
+    if (i >= from || healing.has(i)) continue;
     meter.presentLayers++;
     meter.present(descriptor.size);
   }
   meter.tell();
   const unpacker = new Unpacker(job, from);
   const window = new Semaphore(layersAtOnce);
-  const indexes = chain.map((_, i) => i).slice(from);
-  await allOrNone(indexes, options.signal, async (index, signal) => {
+  const ensure = async (index: number, signal: AbortSignal): Promise<void> => {
     const leave = await window.acquire(signal);
     try {
       await ensureBlob(job, index, signal);
     } finally {
       leave();
     }
+  };
+  if (stuck.length > 0) {
+    await allOrNone([...healing], options.signal, ensure);
+    await healSnapshots(job, stuck, options.signal);
+  }
+  const indexes = chain.map((_, i) => i).slice(from);
+  await allOrNone(indexes, options.signal, async (index, signal) => {
+    await ensure(index, signal);
     await unpacker.unpack(index, signal);
   });
-}
-
-/** Above the highest layer whose snapshot is there: what lies below it is in it, or beneath it. That one is held. */
-async function firstMissing(job: FetchJob): Promise<number> {
-  for (let i = job.chain.length; i > 0; i--) if (await holdSnapshot(job, job.chain[i - 1] as string)) return i;
-  return 0;
 }
 
 type Known = Omit<FetchJob, "spool" | "leaseID" | "leased">;

@@ -1,9 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { chmod, chown, mkdir, rename, stat } from "node:fs/promises";
-import { availableParallelism } from "node:os";
 import type { Digest } from "../../../oci/descriptor.ts";
-import { OciError } from "../../../oci/oci-error.ts";
-import { Semaphore } from "../../../oci/registry/semaphore.ts";
 import type { ResolvedLayer } from "../../../oci/resolved-image.ts";
 import { lockRemovableFile } from "../../host/file-lock.ts";
 import { syncFilesystem } from "../../host/sync-filesystem.ts";
@@ -13,14 +10,12 @@ import type { Mount } from "../client/snapshots.ts";
 import { snapshotNumber } from "../inject/linked-snapshots.ts";
 import { snapshotRefLabel } from "../ownership.ts";
 import { isFrom, parseVersion } from "../version-number.ts";
-import { type FetchJob, imageName } from "./fetch-job.ts";
+import { applyLayer } from "./apply-layer.ts";
+import type { FetchJob } from "./fetch-job.ts";
 import { holdSnapshot } from "./held-snapshots.ts";
 import { unpackingPrefix } from "./image-lease.ts";
 import { unpackLockPath } from "./spool.ts";
 import { untilAborted } from "./until-aborted.ts";
-
-/** Layers unpacked at once, of all images: each keeps one thread of containerd busy. */
-const places = new Semaphore(Math.min(4, availableParallelism()));
 
 type Layer = ResolvedLayer & { readonly index: number; readonly chainID: Digest; readonly parent: string };
 
@@ -94,7 +89,7 @@ export class Unpacker {
     const mounts = await this.#prepare(key, layer);
     if (mounts === undefined) return;
     try {
-      await this.#apply(layer, mounts, signal);
+      await applyLayer(this.#job, layer, mounts, signal);
     } catch (error) {
       await this.#remove(key);
       throw error;
@@ -122,7 +117,7 @@ export class Unpacker {
     }
     const options = [`workdir=${folder}/work`, `upperdir=${folder}/fs`, "lowerdir=/dev/null"];
     try {
-      await this.#apply(layer, [{ type: "overlay", source: "overlay", target: "", options }], signal);
+      await applyLayer(this.#job, layer, [{ type: "overlay", source: "overlay", target: "", options }], signal);
       return { key, number };
     } catch (error) {
       await this.#remove(key);
@@ -161,22 +156,6 @@ export class Unpacker {
     } catch (error) {
       if (isRuntimeError(error, "already-exists")) return undefined;
       throw error;
-    }
-  }
-
-  async #apply(layer: Layer, mounts: readonly Mount[], signal: AbortSignal): Promise<void> {
-    const { leased } = this.#job;
-    const leave = await places.acquire(signal);
-    try {
-      await this.#job.atStep("apply");
-      const diffID = await leased.diffs.apply(layer.descriptor, mounts, { signal });
-      if (diffID !== layer.diffID)
-        throw new OciError(
-          "digest-mismatch",
-          `Layer ${layer.index + 1} of ${imageName(this.#job)} unpacks to ${diffID} instead of ${layer.diffID}, which its config says`,
-        );
-    } finally {
-      leave();
     }
   }
 
