@@ -50,8 +50,8 @@ export type Action =
   /** Keep in the state what a name is to stand for. */
   | { readonly type: "remember"; readonly name: string; readonly tag: Omit<KnownTag, "atSeconds"> }
   | { readonly type: "forget"; readonly name: string }
-  /** Take a disk that somebody injected without the agent for injected by hand. */
-  | { readonly type: "adopt"; readonly disk: string; readonly path: string };
+  /** Take images of a disk that somebody injected without the agent for injected by hand. */
+  | { readonly type: "adopt"; readonly disk: string; readonly path: string; readonly images: readonly string[] };
 
 /** Actions with one key never run side by side. */
 export function keyOf(action: Action): string {

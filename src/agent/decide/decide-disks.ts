@@ -37,7 +37,7 @@ function decideInjected(view: View, plan: Plan, status: DiskStatus): AgentDiskSt
   const away = awayReason(status, view.found);
   if (away === undefined) return tell("Injected");
   if (isFromElsewhere(view, status)) {
-    plan.add({ type: "adopt", disk: id, path: status.source });
+    plan.add({ type: "adopt", disk: id, path: status.source, images: status.images.flatMap(namesToAsk) });
     return tell("Injected");
   }
   letGoOf(view, plan, status);
@@ -76,11 +76,17 @@ function decideFound(view: View, plan: Plan, found: FoundDisk): AgentDiskStatus 
   return told(isSafe ? "Released" : "Replaced", `disk ${newer.slice(0, 12)} has taken its place`);
 }
 
+/** Those by which an image can be asked of its disk: not `repository@digest`, which injection adds, unless it has no other. */
+function namesToAsk({ names }: DiskStatus["images"][number]): readonly string[] {
+  const tags = names.filter((name) => !name.includes("@"));
+  return tags.length > 0 ? tags : names;
+}
+
 /** What a person injected is injected again, from where it was, also where no folder holds it. */
 function injectByHand({ record, statusById, usableById }: View, plan: Plan): void {
-  for (const [disk, { path }] of Object.entries(record.byHand)) {
+  for (const [disk, { path, images }] of Object.entries(record.byHand)) {
     if (usableById.has(disk) || record.holds.includes(disk) || statusById.get(disk)?.isMounted) continue;
-    plan.add({ type: "inject", disk, path, force: false, keepTags: [], names: [] });
+    plan.add({ type: "inject", disk, path, ...(images && { images }), force: false, keepTags: [], names: [] });
   }
 }
 

@@ -223,3 +223,19 @@ test("that the last digest stays is said only of a tag that has one", () => {
   assert.deepEqual(told({}), ["registry is down"]);
   assert.deepEqual(told({ record: known, images: [record(web, d1)] }), ["registry is down; the last digest stays"]);
 });
+
+test("a fetch that is more urgent takes the place of one that runs, one that is as urgent waits", () => {
+  const refs = (priority: number) => [
+    { ref: `docker.io/library/new@${d2}`, gate: false, priority },
+    { ref: `docker.io/library/old@${d1}`, gate: false },
+  ];
+  const agent = defaultAgentSpec();
+  const facts = {
+    agent: { ...agent, limits: { ...agent.limits, parallelism: 1 } },
+    running: new Map([[`fetch ${d1}`, "fetch"]]),
+  };
+  const chosen = (priority: number) =>
+    inShort(decideOn({ ...facts, sets: [imageSet("a", { images: refs(priority) })] }));
+  assert.deepEqual(chosen(0), [`fetch docker.io/library/old@${d1}`]);
+  assert.deepEqual(chosen(1), [`fetch docker.io/library/new@${d2}`]);
+});

@@ -1,5 +1,6 @@
 import type { Digest } from "../../oci/descriptor.ts";
 import type { DesiredImage } from "../desired/desired-images.ts";
+import { byUrgency } from "../desired/listed-images.ts";
 import { usedPercent } from "../space/space-gauge.ts";
 import type { Action } from "./action.ts";
 import { type ImageVerdict, type Plan, verdict } from "./plan.ts";
@@ -7,14 +8,20 @@ import type { View } from "./world.ts";
 
 type Fetch = Extract<Action, { type: "fetch" }>;
 
+/** An image that is to be fetched; the most urgent of its names says how urgent it is. */
+type Wanted = { readonly fetch: Fetch; readonly urgency: Pick<DesiredImage, "gate" | "priority"> };
+
 /** How often what fills the node or troubles it is looked at, while something waits for that to end. */
 const lookAgainMs = 10_000;
 
-/** Images that only the registry has, the most urgent first, and how many of them may come at once. */
+/**
+ * Images that only the registry has, the most urgent first, and how many of them may come at once. One that is more urgent than what runs takes
+ * its place: what was fetched by then is not lost.
+ */
 export class FetchQueue {
   readonly #view: View;
   readonly #plan: Plan;
-  readonly #wanted = new Map<Digest, Fetch>();
+  readonly #wanted = new Map<Digest, Wanted>();
   readonly #verdicts = new Map<Digest, ImageVerdict>();
 
   constructor(view: View, plan: Plan) {
@@ -23,38 +30,44 @@ export class FetchQueue {
   }
 
   /** The image is to be fetched. The verdict is there after `finish`. Names of one digest share a fetch. */
-  need({ wanted, reference, name, sets, gate }: DesiredImage): () => ImageVerdict {
+  need(image: DesiredImage): () => ImageVerdict {
+    const { wanted, reference, name, sets, gate } = image;
     if (wanted === undefined) return () => verdict("Pending");
     const { digest } = wanted;
     const before = this.#wanted.get(digest);
-    this.#wanted.set(digest, {
+    const fetch: Fetch = {
       type: "fetch",
       digest,
-      reference: before?.reference ?? reference,
-      names: [...(before?.names ?? []), name],
-      sets: [...new Set([...(before?.sets ?? []), ...sets])],
-      isGated: gate || before?.isGated === true,
-    });
+      reference: before?.fetch.reference ?? reference,
+      names: [...(before?.fetch.names ?? []), name],
+      sets: [...new Set([...(before?.fetch.sets ?? []), ...sets])],
+      isGated: gate || before?.fetch.isGated === true,
+    };
+    // Names come in the order of their urgency.
+    this.#wanted.set(digest, { fetch, urgency: before?.urgency ?? image });
     return () => this.#verdicts.get(digest) ?? verdict("Pending");
   }
 
   finish(): void {
     const blocked = this.#whyNothing();
-    const wanted = [...this.#wanted.values()];
-    const running = wanted.filter(({ digest }) => this.#view.running.has(`fetch ${digest}`));
-    const started: Fetch[] = [];
-    for (const fetch of wanted) {
-      const isRunning = running.includes(fetch);
+    const isRunning = ({ fetch: { digest } }: Wanted) => this.#view.running.has(`fetch ${digest}`);
+    // Of equally urgent ones, what runs goes on.
+    const wanted = [...this.#wanted.values()].sort(
+      (a, b) => byUrgency(a.urgency, b.urgency) || Number(isRunning(b)) - Number(isRunning(a)),
+    );
+    const busy: Fetch[] = [];
+    for (const each of wanted) {
+      const { fetch } = each;
       const failure = this.#plan.failureOf(fetch);
-      const reason = isRunning ? "" : blocked || (fetch.isGated ? "" : this.#view.pressure);
+      const reason = isRunning(each) ? "" : blocked || (fetch.isGated ? "" : this.#view.pressure);
       if (failure !== undefined) this.#verdicts.set(fetch.digest, failedVerdict(failure));
       else if (reason !== "") {
         this.#plan.wakeAt(this.#view.nowMs + lookAgainMs);
         this.#verdicts.set(fetch.digest, verdict("Held", reason));
-      } else if (!isRunning && !this.#hasPlace(fetch, [...running, ...started])) {
+      } else if (!this.#hasPlace(fetch, busy)) {
         this.#verdicts.set(fetch.digest, verdict("Pending", "waits for its turn"));
       } else {
-        if (!isRunning) started.push(fetch);
+        busy.push(fetch);
         this.#plan.add(fetch);
         this.#verdicts.set(fetch.digest, verdict("Fetching", "comes from the registry"));
       }

@@ -112,3 +112,14 @@ test("an injected disk whose file is verified again is as present as before", ()
   const elsewhere = foundDisk(newer, { state: "checking", path: "/disks/copy.erofs" });
   assert.deepEqual(usable([elsewhere], { injected }), []);
 });
+
+test("of a disk injected by hand in part, the images that were named are wanted, also with Listed", () => {
+  const byHand = (images?: readonly string[]) => ({
+    inject: "Listed" as const,
+    record: { ...emptyRecord, byHand: { [older.id]: { path: "/disks/a-1.erofs", ...(images && { images }) } } },
+  });
+  assert.deepEqual(desired([foundDisk(older)], [], byHand([db])), [[db, testDigest("db-1"), [older.id]]]);
+  assert.equal(desired([foundDisk(older)], [], byHand()).length, 2);
+  const elsewhere = { ...byHand([db]), injected: [diskStatus(older)] };
+  assert.deepEqual(desired([], [], elsewhere), [[db, testDigest("db-1"), [older.id]]]);
+});

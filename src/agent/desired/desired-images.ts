@@ -31,7 +31,7 @@ export type DesiredFacts = {
   readonly tags: AgentRecord["tags"];
 };
 
-/** All images that are listed, or lie on a disk that is wanted whole; the most urgent first. */
+/** All images that are listed, lie on a disk that is wanted whole, or were injected by hand; the most urgent first. */
 export function desiredImages({ listed, disks, injected, images, tags }: DesiredFacts): readonly DesiredImage[] {
   const records = new Map(images.map((image) => [image.name, image]));
   const holders = holdersByDigest(disks);
@@ -43,10 +43,10 @@ export function desiredImages({ listed, disks, injected, images, tags }: Desired
   });
   const names = new Set(listed.map(({ name }) => name));
   for (const disk of disks) {
-    if (!disk.isWhole) continue;
+    if (!disk.isWhole && disk.byHand.length === 0) continue;
     for (const { names: ofImage, digest } of disk.images) {
       for (const name of ofImage) {
-        if (names.has(name)) continue;
+        if (names.has(name) || !(disk.isWhole || disk.byHand.includes(name))) continue;
         names.add(name);
         const reference = readName(name);
         if (reference !== undefined) wanted.push(onDiskOnly(name, reference, digest, disk, holders));

@@ -7,8 +7,10 @@ import type { AgentRecord } from "../state/agent-state.ts";
 /** A disk that may be injected, or that a person has injected. */
 export type UsableDisk = DiskIdentity & {
   readonly path: string;
-  /** Whether it is wanted with all its images; else only with those that are listed. */
+  /** Whether it is wanted with all its images; else only with those that are listed, or that a person named. */
   readonly isWhole: boolean;
+  /** Normalised names that a person injected. */
+  readonly byHand: readonly string[];
   /** Id of the newer disk of its line and trust entry, where there is one. */
   readonly replacedBy: string | undefined;
   /** Its bytes are being verified again while it is injected: what it gives stays, and nothing more is taken from it. */
@@ -44,19 +46,15 @@ export function usableDisks({ found, injected, contents, record, inject }: DiskF
   }
   const trusted = [...byId.values()];
   const disks = trusted.map(({ identity, path, entry, isChecking }): UsableDisk => {
-    const isByHand = Object.hasOwn(record.byHand, identity.id);
+    const given = Object.hasOwn(record.byHand, identity.id) ? record.byHand[identity.id] : undefined;
     const newer = trusted
       .filter((other) => other.entry === entry && other.identity.line === identity.line)
       .filter((other) => other.identity.sequence > identity.sequence)
       .sort((a, b) => newestFirst(a.identity, b.identity))[0];
-    const replacedBy = isByHand ? undefined : newer?.identity.id;
-    return {
-      ...identity,
-      path,
-      isWhole: isByHand || (inject === "All" && replacedBy === undefined),
-      replacedBy,
-      isChecking,
-    };
+    const replacedBy = given === undefined ? newer?.identity.id : undefined;
+    const isGivenWhole = given !== undefined && given.images === undefined;
+    const isWhole = isGivenWhole || (inject === "All" && replacedBy === undefined);
+    return { ...identity, path, isWhole, byHand: given?.images ?? [], replacedBy, isChecking };
   });
   for (const status of injected) {
     const given = Object.hasOwn(record.byHand, status.id) ? record.byHand[status.id] : undefined;
@@ -69,7 +67,8 @@ export function usableDisks({ found, injected, contents, record, inject }: DiskF
       images,
       createdSeconds: 0,
       path: given.path,
-      isWhole: true,
+      isWhole: given.images === undefined,
+      byHand: given.images ?? [],
       replacedBy: undefined,
       isChecking: false,
     });

@@ -58,7 +58,7 @@ export async function perform(action: Action, parts: AgentParts, options: Acting
     case "adopt":
       await state.change((record) => ({
         ...record,
-        byHand: { ...record.byHand, [action.disk]: { path: action.path } },
+        byHand: { ...record.byHand, [action.disk]: { path: action.path, images: action.images } },
       }));
       return { type: "done" };
   }
@@ -118,7 +118,10 @@ async function fetchImage(
         admission.note(ticket, progress);
         onProgress(progress);
       },
-      ...(isOurs && { admit: (bytes) => admission.admit(bytes, ticket) }),
+      ...(isOurs && {
+        admit: (bytes) => admission.admit(bytes, ticket),
+        admitUnpack: (aborted) => admission.admitUnpack(aborted),
+      }),
     });
   } finally {
     admission.end(ticket);

@@ -16,12 +16,13 @@ function makeAdmission(folders = () => ({ blobs: "/blobs", snapshots: "/snapshot
   const space = new MemorySpaceGauge();
   const trouble = { now: "" };
   const pressure = { measure: async () => trouble.now };
-  const admission = new Admission({ clock, space, pressure, folders });
+  const gate = { isOpen: false };
+  const admission = new Admission({ clock, space, pressure, folders, isGateOpen: () => gate.isOpen });
   const settle = async () => {
     for (let turn = 0; turn < 5; turn++) await nextTurn();
   };
   const advance = (ms: number) => clock.advance(ms, settle);
-  return { admission, clock, space, trouble, advance };
+  return { admission, gate, clock, space, trouble, advance };
 }
 
 test("a fetch goes on only while what remains of all fetches stays under high water", async () => {
@@ -109,4 +110,23 @@ test("who waits for bandwidth is freed by the signal", async () => {
   await advance(10);
   stop.abort(new Error("enough"));
   await assert.rejects(waiting, /enough/);
+});
+
+test("layers are unpacked two at a time once workloads have come", async () => {
+  const { admission, gate } = makeAdmission();
+  await Promise.all(Array.from({ length: 10 }, () => admission.admitUnpack(signal)));
+  gate.isOpen = true;
+  const ends = [await admission.admitUnpack(signal), await admission.admitUnpack(signal)];
+  let isIn = false;
+  const third = admission.admitUnpack(signal).then(() => {
+    isIn = true;
+  });
+  await nextTurn();
+  assert.equal(isIn, false);
+  ends[0]?.();
+  await third;
+  const aborting = new AbortController();
+  const fourth = admission.admitUnpack(aborting.signal);
+  aborting.abort(new Error("enough"));
+  await assert.rejects(fourth, /enough/);
 });

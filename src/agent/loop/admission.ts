@@ -1,3 +1,4 @@
+import { Semaphore } from "../../oci/registry/semaphore.ts";
 import type { FetchProgress, ImageFolders } from "../../runtime/image-keeper.ts";
 import { AgentError } from "../agent-error.ts";
 import type { NodeSet } from "../desired/listed-images.ts";
@@ -10,6 +11,8 @@ import { RateLimit } from "./rate-limit.ts";
 /** Bytes that a layer takes unpacked for each byte that is fetched: three is much for images that are not mostly text. */
 const unpackedShare = 3;
 const lookAgainMs = 1000;
+/** Layers unpacked at once of all images, once workloads have come; before that as many as the fetches themselves have places for. */
+const unpacksAfterGate = 2;
 
 export type AdmissionParts = {
   readonly clock: Clock;
@@ -17,6 +20,8 @@ export type AdmissionParts = {
   readonly pressure: PressureGauge;
   /** Of the runtime as it is now: it may be another one, with another root, after it was started again. */
   readonly folders: () => ImageFolders;
+  /** Whether workloads have come, which are not to be slowed down. */
+  readonly isGateOpen: () => boolean;
 };
 
 export type FetchTicket = { readonly sets: readonly string[]; readonly isGated: boolean; readonly signal: AbortSignal };
@@ -26,6 +31,7 @@ export class Admission {
   readonly #parts: AdmissionParts;
   readonly #node: RateLimit;
   readonly #sets = new Map<string, RateLimit>();
+  readonly #unpacks = new Semaphore(unpacksAfterGate);
   readonly #remaining = new Map<FetchTicket, number>();
   #policy: Policy | undefined;
   #setsNow: readonly NodeSet[] = [];
@@ -84,6 +90,12 @@ export class Admission {
       await limit.pass(bytes, this.#setsNow.find((set) => set.name === name)?.bytesPerSecond, signal);
     }
     await this.#node.pass(bytes, this.#policy?.bytesPerSecond, signal);
+  }
+
+  /** Resolves when a layer may be unpacked; what it gives is to be called when that is over. Throws the reason of the signal. */
+  async admitUnpack(signal: AbortSignal): Promise<() => void> {
+    signal.throwIfAborted();
+    return this.#parts.isGateOpen() ? this.#unpacks.acquire(signal) : () => {};
   }
 
   /** Once a second for all. */

@@ -134,6 +134,23 @@ test("a disk ejected by hand stays ejected over a restart, until it is injected 
   assert.deepEqual(setting.state.durable.holds, []);
 });
 
+test("what is injected by hand of a disk stays, and no more of it, where only listed images are wanted", async () => {
+  await using setting = new AgentSetting();
+  const disk = diskIdentity("a", 1, { [web]: testDigest("web-1"), [db]: testDigest("db-1") });
+  const { path } = setting.putDisk(disk, ["web-1", "db-1"]);
+  setting.wish([], { disks: { inject: "Listed" } });
+  await setting.start();
+  await setting.advance(1000);
+  const signal = new AbortController().signal;
+  const options = { handlers: "all", force: false, chains: true, images: [db], signal } as const;
+  await setting.agent.injectByHand(path, options);
+  await setting.advance(10 * minute);
+  await setting.restart();
+  await setting.advance(10 * minute);
+  assert.deepEqual(setting.phases(), { [db]: "Warm" });
+  assert.deepEqual([setting.node.runtime.tag(web), setting.node.runtime.tag(db)], [undefined, testDigest("db-1")]);
+});
+
 test("an ejection that is refused leaves no hold", async () => {
   await using setting = new AgentSetting();
   const disk = diskIdentity("a", 1, { [web]: testDigest("web-1") });

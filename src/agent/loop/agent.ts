@@ -51,11 +51,12 @@ export class Agent {
       const world = this.#loop.world;
       const present = await this.#parts.disks.find({ signal: options.signal });
       const isFound = present.some((found) => found.path === path && found.state === "trusted");
+      // One in a place of ours is kept without this, until a newer one replaces it, where all of it is wanted.
+      const isKept = isFound && world?.policy.inject !== "Listed";
       await this.#parts.state.change((record) => ({
         ...record,
         holds: record.holds.filter((held) => held !== id),
-        // One in a place of ours is kept without this, until a newer one replaces it.
-        byHand: isFound ? record.byHand : { ...record.byHand, [id]: { path } },
+        byHand: isKept ? record.byHand : { ...record.byHand, [id]: givenByHand(record, id, path, options.images) },
       }));
       this.#loop.retryDisk(id);
       const keepTags = world === undefined ? [] : keptTags(viewOf(world), diskIdentity(open.disk.index));
@@ -86,6 +87,18 @@ export class Agent {
       throw error;
     }
   }
+}
+
+/** Adds what a person injects of a disk to what was injected of it before. */
+function givenByHand(
+  { byHand }: AgentRecord,
+  id: string,
+  path: string,
+  images: readonly string[] | undefined,
+): AgentRecord["byHand"][string] {
+  const before = Object.hasOwn(byHand, id) ? byHand[id] : undefined;
+  const isWhole = images === undefined || (before !== undefined && before.images === undefined);
+  return isWhole ? { path } : { path, images: [...new Set([...(before?.images ?? []), ...images])] };
 }
 
 function withHold(record: AgentRecord, id: string): AgentRecord {

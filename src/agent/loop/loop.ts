@@ -59,7 +59,13 @@ export class Loop {
     this.#looker = new Looker(parts);
     this.#memory = emptyMemory(clock.nowMs());
     this.#gate = new GateKeeper(clock.nowMs());
-    this.#admission = new Admission({ clock, space, pressure, folders: () => keeper.folders });
+    this.#admission = new Admission({
+      clock,
+      space,
+      pressure,
+      folders: () => keeper.folders,
+      isGateOpen: () => this.#gate.status.isReady,
+    });
     this.#runner = new Runner({
       run: (action, signal) => this.#act(action, signal),
       onEnd: () => this.#alarm.ringAt(clock.nowMs() + passGapMs),

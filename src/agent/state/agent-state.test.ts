@@ -16,7 +16,7 @@ const id = "b".repeat(64);
 const full: AgentRecord = {
   tags: { "example.com/app:v1": { digest, atSeconds: 0 } },
   holds: [id],
-  byHand: { [id]: { path: "/disk" } },
+  byHand: { [id]: { path: "/disk" }, ["c".repeat(64)]: { path: "/part", images: ["example.com/app:v1"] } },
   seenDisks: {
     [id]: [{ path: "/disk", device: "8:1", inode: "18446744073709551615", sizeBytes: 4096, ctimeNs: "0" }],
   },

@@ -7,8 +7,8 @@ export type AgentRecord = {
   readonly tags: Readonly<Record<string, KnownTag>>;
   /** Ids of disks that a person ejected: not injected again until told. */
   readonly holds: readonly string[];
-  /** Ids of disks that a person injected by hand, and from where. */
-  readonly byHand: Readonly<Record<string, { readonly path: string }>>;
+  /** Ids of disks that a person injected by hand, from where, and which images; all where that is left out. */
+  readonly byHand: Readonly<Record<string, { readonly path: string; readonly images?: readonly string[] }>>;
   /** Disks whose bytes were verified, by id; the same disk may lie in more than one place. */
   readonly seenDisks: Readonly<Record<string, readonly SeenDisk[]>>;
   /**

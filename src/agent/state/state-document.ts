@@ -37,10 +37,16 @@ const knownTag: Shape<KnownTag> = (value, path) => {
   return disk === undefined ? rest : { ...rest, disk };
 };
 
+const anyByHand = object({ path: absolutePath, images: optional(array(string)) });
+const byHand: Shape<AgentRecord["byHand"][string]> = (value, path) => {
+  const { images, ...rest } = anyByHand(value, path);
+  return images === undefined ? rest : { ...rest, images };
+};
+
 const document = object({
   tags: record(knownTag),
   holds: array(diskId),
-  byHand: byDisk(object({ path: absolutePath })),
+  byHand: byDisk(byHand),
   seenDisks: byDisk(
     array(object({ path: absolutePath, device: string, inode: digits, sizeBytes: naturalNumber, ctimeNs: digits })),
   ),
