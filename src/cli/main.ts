@@ -18,6 +18,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   status: () => import("./commands/status.ts"),
   doctor: () => import("./commands/doctor.ts"),
   agent: () => import("./commands/agent.ts"),
+  uninstall: () => import("./commands/uninstall.ts"),
   seed: () => import("./commands/seed.ts"),
 };
 
@@ -40,6 +41,7 @@ Nodes, as root:
   doctor     find out whether this node can be injected, and what to do if not
   agent      keep a declared list of images usable, from disks and registries
   seed       put disks and the program into the root file system of a node
+  uninstall  leave a node that works without all this
 
   nodewarm COMMAND --help    all options of a command
   nodewarm --version         the version
