@@ -126,7 +126,9 @@ test("arm64 runs, emulated: the program, its native library and its threads", { 
   const emulate = (...args: readonly string[]) => {
     const script = `cp "$(command -v qemu-aarch64-static)" "$0/qemu"; mkdir -p "$0/proc" "$0/data"
       mount -t proc proc "$0/proc"; mount --bind "$1" "$0/data"; root=$0; shift; exec chroot "$root" /qemu "$@"`;
-    return run("unshare", ["--mount", "sh", "-euc", script, folder, work, ...image.entrypoint, ...args]);
+    return run("unshare", ["--mount", "sh", "-euc", script, folder, work, ...image.entrypoint, ...args], {
+      timeoutMs: 600_000,
+    });
   };
   assert.match(await emulate("--version"), /^nodewarm \d/);
   const words = ["build", "oci:/data/layout:small", "-o", "/data/disk.erofs", "--platform", "linux/arm64", "--json"];
