@@ -1,0 +1,95 @@
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { after, before, test } from "node:test";
+import { appName, makeInjectionDisk, makeInjectionImages } from "../support/runtimes/injection.ts";
+import { boot, diskOf, document, runContainer, tryContainer, untilAgent, untilReady, untilWarm } from "./agent-node.ts";
+import type { Machine } from "./machine.ts";
+import { makeNodeImage, makeProgram } from "./node-image.ts";
+
+const fixtures = new AsyncDisposableStack();
+const yankedName = appName;
+const failingName = "example.com/other/tool:v1";
+type Disk = { readonly path: string; readonly id: string };
+let yanked: Disk;
+let failing: Disk;
+let machine: Machine;
+
+before(async () => {
+  const program = await makeProgram(fixtures);
+  const one = await makeInjectionImages(fixtures, "1");
+  const two = await makeInjectionImages(fixtures, "2");
+  yanked = await makeInjectionDisk(fixtures, one, { line: "yanked", images: [[yankedName, one.app]] });
+  failing = await makeInjectionDisk(fixtures, two, { line: "failing", images: [[failingName, two.tool]] });
+  const spec = { disks: { devices: ["virtio-nodewarm-*"], allow: ["yanked", "failing"], grace: "15s" } };
+  const configuration = [document("AgentConfig", "node", spec)];
+  const drives = [
+    { serial: "root", path: await makeNodeImage(fixtures, { disks: [], program, configuration }) },
+    { serial: "nodewarm-yanked", path: yanked.path, readOnly: true },
+    { serial: "nodewarm-failing", path: failing.path, readOnly: true },
+  ];
+  machine = await boot(fixtures, { drives });
+  await untilReady(machine);
+});
+after(() => fixtures.disposeAsync());
+
+async function startSleeper(image: string, name: string): Promise<void> {
+  await machine.succeed(`ctr -n k8s.io run -d ${image} ${name} /bin/sleep 100000`);
+}
+
+/** Its program is in memory, and may have to be read again. */
+async function assertRuns(name: string): Promise<void> {
+  assert.match(await machine.succeed("ctr -n k8s.io task ls"), new RegExp(`${name} +\\d+ +RUNNING`));
+}
+
+test("images of devices that the configuration names and allows are warm when the node is ready", async () => {
+  assert.equal(await runContainer(machine, yankedName), "variant 1\n");
+  assert.equal(await runContainer(machine, failingName), "tool 2\n");
+});
+
+test("starts fail while a device is pulled out, which shows; its records go after the grace time, and come with the device", async () => {
+  await startSleeper(yankedName, "sleeper");
+  await machine.detach("nodewarm-yanked");
+  const away = await untilAgent(machine, "the disk is away", (status) => diskOf(status, yanked.id)?.phase === "Away");
+  assert.match(diskOf(away, yanked.id)?.reason ?? "", /no longer at \/dev\//);
+  await machine.succeed("echo 3 >/proc/sys/vm/drop_caches");
+  const { code, output } = await tryContainer(machine, yankedName);
+  assert.notEqual(code, 0, output);
+  assert.doesNotMatch(output, /variant/);
+  await machine.eventually(`! ctr -n k8s.io images ls -q | grep -x ${yankedName}`);
+  await assertRuns("sleeper");
+  assert.equal(await runContainer(machine, failingName), "tool 2\n");
+  await machine.attach("nodewarm-yanked");
+  await untilWarm(machine, yankedName);
+  assert.equal(await runContainer(machine, yankedName), "variant 1\n");
+  await assertRuns("sleeper");
+  const back = await untilAgent(machine, "all is well", (status) => diskOf(status, yanked.id)?.phase === "Injected");
+  assert.deepEqual(diskOf(back, yanked.id)?.conditions, []);
+});
+
+test("a file that cannot be read fails the containers that read it, and no others", async () => {
+  await startSleeper(failingName, "reader");
+  const offset = (await readFile(failing.path)).indexOf("tool 2\n");
+  assert.ok(offset > 0);
+  await machine.failReads("nodewarm-failing", [Math.floor(offset / 512)]);
+  await machine.succeed("echo 3 >/proc/sys/vm/drop_caches");
+  const { code, output } = await tryContainer(machine, failingName);
+  assert.notEqual(code, 0);
+  assert.match(output, /I\/O error|Input\/output error/);
+  await assertRuns("reader");
+  assert.equal(await runContainer(machine, yankedName), "variant 1\n");
+});
+
+test("a device with unreadable bytes is refused when it is attached, with the reason, and taken once it can be read", async () => {
+  await machine.detach("nodewarm-failing");
+  await machine.attach("nodewarm-failing");
+  await untilAgent(machine, "the disk is broken", ({ disks }) =>
+    disks.some(({ phase, reason }) => phase === "Broken" && /cannot be read: EIO/.test(reason)),
+  );
+  const { code } = await tryContainer(machine, failingName);
+  assert.notEqual(code, 0);
+  await machine.detach("nodewarm-failing");
+  await machine.failReads("nodewarm-failing", []);
+  await machine.attach("nodewarm-failing");
+  await untilWarm(machine, failingName);
+  assert.equal(await runContainer(machine, failingName), "tool 2\n");
+});
