@@ -27,7 +27,8 @@ export type CliOptions = {
 /** `command` runs the program; it may be another user or a terminal that does. */
 export function start(args: readonly string[], options: CliOptions, command = [process.execPath, main]): ChildProcess {
   const [program = "", ...first] = [...command, ...args];
-  const env = { PATH: process.env.PATH, HOME: options.cwd, ...options.env };
+  const { PATH, NODE_COMPILE_CACHE = "" } = process.env;
+  const env = { PATH, NODE_COMPILE_CACHE, HOME: options.cwd, ...options.env };
   return spawn(program, first, { cwd: options.cwd, env, stdio: ["pipe", "pipe", "pipe"] });
 }
 
