@@ -4,7 +4,7 @@ import { startFaultRegistry } from "../support/fault-registry.ts";
 import { type MadeImage, type MadeLayer, makeImage } from "../support/image-maker.ts";
 import { waitUntil } from "../support/processes.ts";
 import { runPodToEnd } from "../support/runtimes/cri-pod.ts";
-import { containerdRuntimes } from "../support/runtimes/fleet.ts";
+import { outermostRuntimes } from "../support/runtimes/ejection.ts";
 import {
   type InjectionImages,
   injectPath,
@@ -19,7 +19,7 @@ import { addNote, type InjectionNode, startInjectionNode } from "../support/runt
 const layersOfTower = 300;
 const imagesOfCrowd = 100;
 
-const runtimes = await containerdRuntimes();
+const runtimes = await outermostRuntimes();
 
 describe("large injections", { skip: runtimes.every(({ available }) => !available) && "needs containerd" }, () => {
   const scope = new AsyncDisposableStack();
