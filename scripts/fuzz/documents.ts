@@ -2,6 +2,9 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { AgentError } from "../../src/agent/agent-error.ts";
+import { readConfiguration } from "../../src/agent/config/read-configuration.ts";
+import { parseStateDocument } from "../../src/agent/state/state-document.ts";
 import { DiskError } from "../../src/disk/disk-error.ts";
 import { parseDiskIndex } from "../../src/disk/reader/disk-index.ts";
 import { KubernetesError } from "../../src/kubernetes/kubernetes-error.ts";
@@ -32,7 +35,7 @@ mkdirSync(hostFolder);
 process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
 
 type Reader = {
-  readonly error: typeof OciError | typeof DiskError | typeof KubernetesError;
+  readonly error: typeof OciError | typeof DiskError | typeof KubernetesError | typeof AgentError;
   read(bytes: Buffer): unknown;
 };
 
@@ -71,6 +74,15 @@ const readers: Readonly<Record<string, Reader>> = {
     },
   },
   imageset: { error: KubernetesError, read: (bytes) => readImageSets(bytes.toString(), "images.yaml") },
+  agentconfig: {
+    error: AgentError,
+    read: async (bytes) => {
+      const path = join(folder, "agent.yaml");
+      await writeFile(path, bytes);
+      return readConfiguration(path);
+    },
+  },
+  state: { error: AgentError, read: (bytes) => parseStateDocument(bytes.toString(), "state.json") },
 };
 
 function make(random: Random): FuzzInput {

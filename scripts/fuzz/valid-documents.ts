@@ -1,6 +1,8 @@
+import type { AgentRecord } from "../../src/agent/state/agent-state.ts";
+import { writeStateDocument } from "../../src/agent/state/state-document.ts";
 import { mediaTypes } from "../../test/support/image-maker.ts";
 
-const digest = (digit: string) => `sha256:${digit.repeat(64)}`;
+const digest = (digit: string) => `sha256:${digit.repeat(64)}` as const;
 const descriptor = (mediaType: string, digit: string) => ({ mediaType, digest: digest(digit), size: 1000 });
 const platform = { os: "linux", architecture: "arm64", variant: "v8" };
 const tree = `layers/${"2".repeat(64)}`;
@@ -110,6 +112,28 @@ spec:
   images: []
 `;
 
+const agentConfig = `apiVersion: nodewarm.io/v1alpha1
+kind: AgentConfig
+metadata: { name: node }
+spec:
+  listen: 127.0.0.1:9470
+---
+apiVersion: nodewarm.io/v1alpha1
+kind: ImageSet
+metadata: { name: web }
+spec: { images: [{ ref: "nginx:1.25" }] }
+`;
+
+const state: AgentRecord = {
+  tags: { "docker.io/library/a:1": { digest: digest("1"), atSeconds: 1, disk: { line: "base", sequence: 4 } } },
+  holds: ["a".repeat(64)],
+  byHand: { ["b".repeat(64)]: { path: "/disks/b.erofs" } },
+  seenDisks: {
+    ["c".repeat(64)]: [{ path: "/disks/c.erofs", device: "8:1", inode: "12", sizeBytes: 4096, ctimeNs: "1700000000" }],
+  },
+  seededDisks: { ["d".repeat(64)]: { path: "/disks/d.erofs", sizeBytes: 4096 } },
+};
+
 /** Kinds with one document each that is read as it is. */
 export const validDocuments: readonly (readonly [kind: string, document: string])[] = [
   ["manifest", JSON.stringify(manifest)],
@@ -119,4 +143,6 @@ export const validDocuments: readonly (readonly [kind: string, document: string]
   ["auth", JSON.stringify(auth)],
   ["hosts", hosts],
   ["imageset", imageSet],
+  ["agentconfig", agentConfig],
+  ["state", writeStateDocument(state)],
 ];
