@@ -115,5 +115,11 @@ export interface ImageKeeper {
    */
   release(name: string, how: "remove" | "unpin", options: { readonly signal: AbortSignal }): Promise<void>;
 
+  /**
+   * Removes what fetches that ended early left, and nobody goes on with: what is old, or too much; everything but what is being fetched when
+   * `isTight`. No-op where the runtime fetches itself.
+   */
+  tidy(options: { readonly isTight: boolean; readonly signal: AbortSignal }): Promise<void>;
+
   close(): Promise<void>;
 }

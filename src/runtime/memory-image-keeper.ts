@@ -128,6 +128,10 @@ export class MemoryImageKeeper implements ImageKeeper {
     } else if (isOurs || record.isPinned) this.#images.setTag(name, record.digest);
   }
 
+  async tidy({ signal }: { readonly signal: AbortSignal }): Promise<void> {
+    signal.throwIfAborted();
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
   }

@@ -50,6 +50,8 @@ export type Action =
   /** Keep in the state what a name is to stand for. */
   | { readonly type: "remember"; readonly name: string; readonly tag: Omit<KnownTag, "atSeconds"> }
   | { readonly type: "forget"; readonly name: string }
+  /** Remove what fetches that nobody goes on with left; all of it when `isTight`. */
+  | { readonly type: "tidy"; readonly isTight: boolean }
   /** Take images of a disk that somebody injected without the agent for injected by hand. */
   | { readonly type: "adopt"; readonly disk: string; readonly path: string; readonly images: readonly string[] };
 
@@ -73,11 +75,14 @@ export function keyOf(action: Action): string {
     case "remember":
     case "forget":
       return `tag ${action.name}`;
+    case "tidy":
+      return "tidy";
   }
 }
 
 /** What an action is about, for logs. */
 export function describeAction(action: Action): Readonly<Record<string, string>> {
+  if (action.type === "tidy") return {};
   if ("name" in action) return { name: action.name };
   return "disk" in action ? { disk: action.disk } : { name: action.names[0] ?? "", digest: action.digest };
 }

@@ -7,6 +7,17 @@ import { digestName, type View } from "./world.ts";
 /** The runtime collects what was released by and by: so long it is given before more is released. */
 const settleMs = 15_000;
 
+/** Leftovers of fetches are removed this often; more often while a file system is too full. */
+const tidyMs = 3_600_000;
+const tidyTightMs = 60_000;
+
+/** Removes what fetches left that nobody goes on with, such as of images that were taken from a list while they came. */
+export function decideTidying({ space, policy, nowMs, memory }: View, plan: Plan): void {
+  const isTight = space.some((use) => usedPercent(use) > policy.evictAbove);
+  // The passes that there are anyhow are often enough.
+  if (nowMs - memory.tidiedMs >= (isTight ? tidyTightMs : tidyMs)) plan.add({ type: "tidy", isTight });
+}
+
 /**
  * Gives up one fetched image when a file system is too full: unused, of no gate, of the lowest priority. Those of disks take no space and
  * stay.

@@ -18,7 +18,8 @@ const moved = { ...emptyRecord, tags: { [web]: { digest: d2, atSeconds: 0 } } };
 test("the previous image stays for an hour beyond its last container", () => {
   const images = [record(web, d2), record(byDigest(d2), d2), record(byDigest(d1), d1)];
   const facts = { sets, images, record: moved };
-  const inUse = decideOn({ ...facts, users: new Map([[d1, users]]), nowMs: 10 * hour });
+  const tidy = { ...emptyMemory(0), tidiedMs: 100 * hour };
+  const inUse = decideOn({ ...facts, users: new Map([[d1, users]]), memory: tidy, nowMs: 10 * hour });
   assert.deepEqual(inShort(inUse), []);
   const left = decideOn({ ...facts, memory: inUse.memory, nowMs: 20 * hour });
   assert.deepEqual([inShort(left), left.nextAtMs], [[], 21 * hour]);
@@ -34,7 +35,7 @@ test("the previous image goes at once when space is short", () => {
 
 test("what a tag stands for until the new image is warm is kept, however long that takes", () => {
   const images = [record(web, d1), record(byDigest(d1), d1)];
-  const memory = { ...emptyMemory(0), idleSince: new Map([[d1, 0]]) };
+  const memory = { ...emptyMemory(0), idleSince: new Map([[d1, 0]]), tidiedMs: 100 * hour };
   assert.deepEqual(inShort(decideOn({ sets, images, record: moved, memory, nowMs: 100 * hour })), [`fetch ${web}`]);
 });
 
@@ -114,4 +115,12 @@ test("images of disks are not given up for space", () => {
   const images = [record(low, d1, { from: "disk", disk: disk.id })];
   const facts = { found: [foundDisk(disk)], injected: [diskStatus(disk)], images, space: full };
   assert.deepEqual(inShort(decideOn(facts)), []);
+});
+
+test("leftovers of fetches go once an hour, and once a minute while space is short", () => {
+  const full = [{ folder: "/blobs", totalBytes: 100, freeBytes: 1, totalInodes: 100, freeInodes: 90 }];
+  assert.deepEqual(inShort(decideOn({ nowMs: 3_599_999 })), []);
+  assert.deepEqual(decideOn({ nowMs: 3_600_000 }).actions, [{ type: "tidy", isTight: false }]);
+  assert.deepEqual(decideOn({ nowMs: 60_000, space: full }).actions, [{ type: "tidy", isTight: true }]);
+  assert.deepEqual(inShort(decideOn({ nowMs: 3_600_000, memory: { ...emptyMemory(0), tidiedMs: 3_000_000 } })), []);
 });

@@ -1,7 +1,7 @@
 import type { AgentDiskStatus } from "../status.ts";
 import { type Action, keyOf } from "./action.ts";
 import { decideDisks } from "./decide-disks.ts";
-import { decideEvictions } from "./decide-evictions.ts";
+import { decideEvictions, decideTidying } from "./decide-evictions.ts";
 import { decideImages } from "./decide-images.ts";
 import { decideReleases } from "./decide-releases.ts";
 import { type ImageVerdict, Plan } from "./plan.ts";
@@ -25,6 +25,7 @@ export function decide(world: World): Decision {
   const plan = new Plan(view);
   const images = decideImages(view, plan);
   const disks = decideDisks(view, plan);
+  decideTidying(view, plan);
   decideEvictions(view, plan);
   decideReleases(view, plan);
   return { actions: distinct(plan.actions), nextAtMs: plan.nextAtMs, wished: plan.wished, images, disks };

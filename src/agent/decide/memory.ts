@@ -28,6 +28,8 @@ export type Memory = {
   /** Digests that were given up for space. */
   readonly evicted: ReadonlySet<Digest>;
   readonly lastEvictedMs: number;
+  /** When leftovers of fetches were removed last. */
+  readonly tidiedMs: number;
   /** Since when both file systems have been under high water. */
   readonly roomSinceMs: number | undefined;
   /** `name@digest` that were set: not every version shows a pin. */
@@ -76,6 +78,7 @@ export function emptyMemory(startedAtMs: number): Memory {
     everFound: new Set(),
     evicted: new Set(),
     lastEvictedMs: Number.NEGATIVE_INFINITY,
+    tidiedMs: startedAtMs,
     roomSinceMs: undefined,
     pinned: new Set(),
     letGo: new Set(),

@@ -55,6 +55,9 @@ export async function perform(action: Action, parts: AgentParts, options: Acting
     case "forget":
       await state.change((record) => ({ ...record, tags: without(record.tags, action.name) }));
       return { type: "done" };
+    case "tidy":
+      await keeper.tidy({ isTight: action.isTight, signal });
+      return { type: "done" };
     case "adopt":
       await state.change((record) => ({
         ...record,

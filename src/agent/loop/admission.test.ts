@@ -112,6 +112,23 @@ test("who waits for bandwidth is freed by the signal", async () => {
   await assert.rejects(waiting, /enough/);
 });
 
+test("who gives up waiting for bandwidth leaves it to others", async () => {
+  const { admission, clock, advance } = makeAdmission();
+  admission.configure({ ...policy, bytesPerSecond: 1000 }, []);
+  await admission.admit(1000, { sets: [], isGated: true, signal });
+  const leaving = new AbortController();
+  const given = admission.admit(1e9, { sets: [], isGated: true, signal: leaving.signal });
+  await nextTurn();
+  leaving.abort(new Error("no longer wanted"));
+  await assert.rejects(given, /no longer wanted/);
+  let isIn = false;
+  void admission.admit(1000, { sets: [], isGated: true, signal }).then(() => {
+    isIn = true;
+  });
+  await advance(1000);
+  assert.deepEqual([isIn, clock.nowMs()], [true, 1000]);
+});
+
 test("layers are unpacked two at a time once workloads have come", async () => {
   const { admission, gate } = makeAdmission();
   await Promise.all(Array.from({ length: 10 }, () => admission.admitUnpack(signal)));

@@ -313,3 +313,19 @@ async function observe({ node }: AgentSetting, name: string) {
   const { images } = await node.images.observe({ signal: new AbortController().signal });
   return images.find((image) => image.name === name);
 }
+
+test("a look at the node that does not end shows", async () => {
+  await using setting = new AgentSetting();
+  setting.wish([]);
+  await setting.start();
+  await setting.advance(1000);
+  const conditions = () => setting.agent.status.conditions.map(({ type }) => type);
+  const hanging = Promise.withResolvers<never>();
+  setting.disks.find = () => hanging.promise;
+  setting.disks.tellChange();
+  await setting.advance(minute);
+  assert.deepEqual(conditions(), []);
+  await setting.advance(2 * minute);
+  assert.deepEqual(conditions(), ["LoopStuck"]);
+  hanging.reject(new Error("it answers again"));
+});

@@ -29,6 +29,8 @@ const comparisonMs = 300_000;
 const passGapMs = 20;
 /** Tries of each thing before `once` gives it up. */
 const triesOnce = 3;
+/** A look at the node takes a second at most; one that takes so long waits for something that never answers. */
+const stuckMs = 120_000;
 
 /** Looks, decides, acts, and again whenever anything happens or time is up. */
 export class Loop {
@@ -48,6 +50,7 @@ export class Loop {
   #runtimeTrouble: Condition | undefined;
   #isSubscribed = false;
   #lookFailures = 0;
+  #passBeganMs: number | undefined;
   #compareAtMs = Number.NEGATIVE_INFINITY;
   readonly #gate: GateKeeper;
   #seen: { readonly world: World; readonly decision: Decision } | undefined;
@@ -79,7 +82,7 @@ export class Loop {
 
   get status(): AgentStatus {
     const { runtime, state, clock } = this.#parts;
-    const troubles = [this.#problem, this.#runtimeTrouble].filter((each) => each !== undefined);
+    const troubles = [this.#problem, this.#runtimeTrouble, this.#stuck()].filter((each) => each !== undefined);
     const conditions = [...troubles, ...state.conditions];
     const shared = { runtime: runtime.name, gate: this.#gate.status, conditions };
     if (this.#seen === undefined) return { ...shared, images: [], disks: [], sets: [] };
@@ -113,7 +116,9 @@ export class Loop {
       while (!signal.aborted) {
         await this.#alarm.wait(signal);
         if (signal.aborted) break;
+        this.#passBeganMs = this.#parts.clock.nowMs();
         await this.#pass(ending);
+        this.#passBeganMs = undefined;
         if (once && this.#isSettled()) break;
       }
       return this.status;
@@ -123,6 +128,14 @@ export class Loop {
       await Promise.all(watches);
       this.#alarm.stop();
     }
+  }
+
+  /** What is waited for may be a file system or a device that hangs: then nothing is decided any more. */
+  #stuck(): Condition | undefined {
+    const ms = this.#passBeganMs === undefined ? 0 : this.#parts.clock.nowMs() - this.#passBeganMs;
+    if (ms < stuckMs) return undefined;
+    const message = `a look at the node has gone on for ${Math.round(ms / 1000)} s: a file system or device may hang`;
+    return { type: "LoopStuck", message };
   }
 
   /** Does what a person wishes with a disk, while nothing else is done with it. */
@@ -195,7 +208,9 @@ export class Loop {
       const outcome = await perform(action, this.#parts, { signal, admission: this.#admission, onProgress });
       this.#memory = afterSuccess(this.#memory, action, outcome, clock.nowMs(), random());
       const seconds = (clock.nowMs() - beganMs) / 1000;
-      log({ level: "info", message: `${action.type} done`, fields: { ...describeAction(action), seconds } });
+      // Of what is done by the clock only failures are worth a line.
+      if (action.type !== "tidy")
+        log({ level: "info", message: `${action.type} done`, fields: { ...describeAction(action), seconds } });
     } catch (error) {
       if (signal.aborted) return;
       this.#memory = afterFailure(this.#memory, action, error, clock.nowMs());

@@ -35,6 +35,8 @@ export function afterSuccess(memory: Memory, action: Action, outcome: Outcome, n
       const notes = new Map([...memory.notes, ...action.names.map((name) => [name, conditions] as const)]);
       return { ...next, notes, vain: inVain(memory, action.names, nowMs) };
     }
+    case "tidy":
+      return { ...next, tidiedMs: nowMs };
     case "set-name":
       return {
         ...next,

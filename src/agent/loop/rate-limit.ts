@@ -16,6 +16,8 @@ export class RateLimit {
     const startMs = Math.max(nowMs, this.#freeAtMs);
     this.#freeAtMs = startMs + (1000 * bytes) / bytesPerSecond;
     if (startMs > nowMs) await pause(this.#clock, startMs - nowMs, signal);
+    // What never came takes no time from others.
+    if (signal.aborted) this.#freeAtMs -= (1000 * bytes) / bytesPerSecond;
     signal.throwIfAborted();
   }
 }

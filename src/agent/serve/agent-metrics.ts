@@ -104,6 +104,7 @@ export class AgentMetrics {
         changes: (options) => keeper.changes(options),
         setName: (name, digest, options) => keeper.setName(name, digest, options),
         release: (name, how, options) => keeper.release(name, how, options),
+        tidy: (options) => keeper.tidy(options),
         close: () => keeper.close(),
         fetch: (image, repository, options) =>
           this.#work("fetch", async () => {

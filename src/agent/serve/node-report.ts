@@ -32,7 +32,7 @@ export class NodeReport {
   /** What keeps the agent from working, such as a runtime that does not answer; `undefined` when nothing does. */
   problem(): string | undefined {
     for (const { runtime, conditions } of this.#statuses()) {
-      const [first] = conditions.filter(({ type }) => type === "RuntimeUnavailable");
+      const [first] = conditions.filter(({ type }) => type === "RuntimeUnavailable" || type === "LoopStuck");
       if (first !== undefined) return `${runtime}: ${first.message}`;
     }
     return undefined;

@@ -14,10 +14,12 @@ import { serviceManager } from "../../agent/serve/service-manager.ts";
 import { FolderState } from "../../agent/state/folder-state.ts";
 import type { AgentStatus } from "../../agent/status.ts";
 import { CodedError } from "../../oci/coded-error.ts";
+import { causeText } from "../../oci/oci-error.ts";
 import { discoverRuntimes, type FoundRuntime } from "../../runtime/discovery.ts";
 import { version } from "../version.ts";
 import type { AgentArguments } from "./arguments.ts";
 import { type NodeParts, openNodeAgent } from "./node-agent.ts";
+import { QuietMemory } from "./quiet-memory.ts";
 
 /** A runtime may start after the agent, and a second one much later. */
 const firstSearchMs = 500;
@@ -65,12 +67,20 @@ export async function runNode({ given, environment, log, signal }: NodeOptions):
       const before = JSON.stringify(placesOf(current, given));
       current = configuration;
       const places = placesOf(configuration, given);
-      if (JSON.stringify(places) !== before) void disks.configure(places);
+      if (JSON.stringify(places) === before) return;
+      // What a look did not see, the next one does.
+      void disks
+        .configure(places)
+        .catch((error) =>
+          log({ level: "warning", message: "looking for disks failed", fields: { error: causeText(error) } }),
+        );
     },
     metrics,
     environment,
     log,
   };
+  const memory = new QuietMemory();
+  resources.defer(() => memory.stop());
   const running: Promise<AgentStatus>[] = [];
   const known = new Set<string>();
   const begin = async (found: FoundRuntime) => {
@@ -82,6 +92,7 @@ export async function runNode({ given, environment, log, signal }: NodeOptions):
     agents.push(opened);
     log({ level: "info", message: "keeps warm", fields: { runtime: opened.agent.status.runtime } });
     void report.follow(opened.agent.changes({ signal }));
+    void noteAll(opened.agent.changes({ signal }), memory);
     running.push(opened.agent.run({ signal, once: given.once }));
   };
   await search(given, () => current, begin, log, signal);
@@ -92,6 +103,10 @@ export async function runNode({ given, environment, log, signal }: NodeOptions):
   for (const each of running) results.push(await each);
   await later;
   return results;
+}
+
+async function noteAll(changes: AsyncIterable<void>, memory: QuietMemory): Promise<void> {
+  for await (const _ of changes) memory.note();
 }
 
 /** While the documents cannot be used the agent waits for better ones, with all defaults. With `once` that is the end. */

@@ -12,10 +12,11 @@ import { type FetchJob, type FetchStep, imageName } from "./fetch-job.ts";
 import { FetchMeter } from "./fetch-meter.ts";
 import { healSnapshots, layersOf } from "./heal.ts";
 import { findGround, isUsable } from "./held-snapshots.ts";
-import { ImageLease, sweepLeases } from "./image-lease.ts";
+import { ImageLease } from "./image-lease.ts";
 import { ensureBlob } from "./layer-blob.ts";
 import { missingPin, recordNames, writeRecords } from "./records.ts";
-import { openSpool, sweepSpool } from "./spool.ts";
+import { openSpool } from "./spool.ts";
+import { tidySpool } from "./tidy-spool.ts";
 import { Unpacker } from "./unpack.ts";
 
 /** Layers of one image that are on their way at once; the lowest first, which are unpacked first. */
@@ -57,7 +58,7 @@ export async function fetchImage(
       return presentReport(known);
     }
     await lease.removeUnfinished();
-    await Promise.all([sweepSpool(spool), sweepLeases(node, spool)]);
+    await tidySpool(node, false);
     const job: FetchJob = { ...known, spool, leaseID: lease.id, leased: node.in.withLease(lease.id) };
     await fetchLayers(job);
     await writeDocuments(job);

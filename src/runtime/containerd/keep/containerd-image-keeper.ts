@@ -74,6 +74,14 @@ export class ContainerdImageKeeper implements ImageKeeper {
     return this.#use(signal, (node) => releaseName(node, name, how, signal));
   }
 
+  tidy({ isTight, signal }: { readonly isTight: boolean; readonly signal: AbortSignal }): Promise<void> {
+    return this.#use(signal, async (node) => {
+      if (node.snapshotter !== "overlayfs") return;
+      const { tidySpool } = await import("../fetch/tidy-spool.ts");
+      await tidySpool(node, isTight);
+    });
+  }
+
   close(): Promise<void> {
     return this.#connection.close();
   }

@@ -1,6 +1,8 @@
 import type { Digest } from "../../../oci/descriptor.ts";
+import { causeText } from "../../../oci/oci-error.ts";
 import type { ImageObservation, NodeContent, NodeImage } from "../../image-keeper.ts";
 import type { User } from "../../runtime.ts";
+import { isRuntimeError } from "../../runtime-error.ts";
 import type { Container } from "../client/containers.ts";
 import { type ContainerdNode, criNamespace, dockerNamespace } from "../containerd-node.ts";
 import { sideBySide } from "../inject/side-by-side.ts";
@@ -38,7 +40,12 @@ export async function observeImages(
   const problems = new Map<Digest, string>();
   await sideBySide(digests, async (digest) => {
     signal.throwIfAborted();
-    const { missing, top } = await warmth.of(digest);
+    const { missing, top } = await warmth.of(digest).catch((error: unknown) => {
+      signal.throwIfAborted();
+      if (isRuntimeError(error, "unavailable", "deadline-exceeded", "cancelled")) throw error;
+      // What is damaged of one image says nothing about the others.
+      return { missing: `it cannot be read: ${causeText(error)}`, top: undefined };
+    });
     tops.set(digest, top);
     problems.set(digest, missing);
   });

@@ -62,6 +62,8 @@ export class DockerImageKeeper implements ImageKeeper {
     return this.#use(signal, (node) => releaseName(node, name, how, signal));
   }
 
+  async tidy(): Promise<void> {}
+
   close(): Promise<void> {
     return this.#node.close();
   }
