@@ -80,7 +80,7 @@ function kindOf(document: Document, kinds: Schemas): string {
 
 function parseDocuments(text: string, lineCounter: LineCounter, fileName: string): readonly Document[] {
   try {
-    const parsed = parseAllDocuments(text, { lineCounter, prettyErrors: false, uniqueKeys: true });
+    const parsed = parseAllDocuments(text, { lineCounter, prettyErrors: false, uniqueKeys: true, logLevel: "error" });
     return Array.isArray(parsed) ? parsed : [];
   } catch (error) {
     if (error instanceof RangeError) throw tooDeep(fileName);

@@ -164,3 +164,13 @@ test("all problems of a file are told at once, up to twenty", () => {
   assert.match(message, /^sets\.yaml:6:6: spec\.images\[0\]\.ref: .*\n/);
   assert.match(message, /and 10 more$/);
 });
+
+test("a key that is a list is a problem of the file, and no warning of the process", async () => {
+  const warnings: Error[] = [];
+  const note = (warning: Error) => void warnings.push(warning);
+  process.on("warning", note);
+  assert.match(messageOf(`${head}spec: { images: [], ? [a, b] : c }\n`), /^sets\.yaml:4:\d+: spec/);
+  await new Promise((resolve) => setImmediate(resolve));
+  process.off("warning", note);
+  assert.deepEqual(warnings, []);
+});
