@@ -133,10 +133,10 @@ const unitMs: Readonly<Record<string, number>> = {
 
 /** A duration of Go's (`12h`, `1h30m0s`, `0`) from 0 up, as milliseconds; `undefined` for anything else. */
 export function goDurationMs(text: string): number | undefined {
-  const digits = /^\+?((?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+$/;
+  const digits = /^\+?((?:\d+\.?\d*|\.\d+)(?:ns|us|\u00b5s|\u03bcs|ms|s|m|h))+$/;
   if (/^[+-]?0$/.test(text)) return 0;
   if (!digits.test(text)) return undefined;
-  return [...text.matchAll(/(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g)].reduce(
+  return [...text.matchAll(/(\d+\.?\d*|\.\d+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h)/g)].reduce(
     (sum, [, count, unit = ""]) => sum + Number(count) * (unitMs[unit] ?? 0),
     0,
   );

@@ -33,6 +33,8 @@ const declarations = {
     "long sendto(int fd, const uint8_t *data, size_t size, int flags, const uint8_t *address, unsigned int length)",
   lseek: "int64_t lseek(int fd, int64_t offset, int whence)",
   fcntl: "int fcntl(int fd, int command, long argument)",
+  malloc_trim: "int malloc_trim(size_t pad)",
+  madvise: "int madvise(uintptr_t address, size_t length, int advice)",
   ioprioSet: "long syscall(long number, int which, int who, int priority)",
 } as const;
 
