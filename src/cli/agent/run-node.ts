@@ -15,9 +15,10 @@ import { FolderState } from "../../agent/state/folder-state.ts";
 import type { AgentStatus } from "../../agent/status.ts";
 import { CodedError } from "../../oci/coded-error.ts";
 import { causeText } from "../../oci/oci-error.ts";
-import { discoverRuntimes, type FoundRuntime } from "../../runtime/discovery.ts";
+import type { FoundRuntime } from "../../runtime/discovery.ts";
 import { version } from "../version.ts";
 import type { AgentArguments } from "./arguments.ts";
+import { findRuntimes } from "./find-runtimes.ts";
 import { type NodeParts, openNodeAgent } from "./node-agent.ts";
 import { QuietMemory } from "./quiet-memory.ts";
 
@@ -141,7 +142,7 @@ async function search(
   for (;;) {
     signal.throwIfAborted();
     try {
-      for (const found of await findRuntimes(given, current())) await begin(found);
+      for (const found of await findRuntimes(given.request, current().agent.docker)) await begin(found);
       return;
     } catch (error) {
       if (given.once || !(error instanceof CodedError)) throw error;
@@ -165,7 +166,7 @@ async function searchOn(
     await sleep(nextSearchMs, undefined, { signal }).catch(() => {});
     if (signal.aborted) return;
     try {
-      for (const found of await findRuntimes(given, current())) await begin(found);
+      for (const found of await findRuntimes(given.request, current().agent.docker)) await begin(found);
     } catch (error) {
       // Those that are kept warm may be away for a moment: their agents say so.
       const message = error instanceof Error ? error.message : String(error);
@@ -174,19 +175,4 @@ async function searchOn(
       said = message;
     }
   }
-}
-
-async function findRuntimes({ request }: AgentArguments, { agent }: Configuration): Promise<readonly FoundRuntime[]> {
-  const found = await discoverRuntimes(request).catch((error) => {
-    if (agent.docker.overlay2) return [];
-    throw error;
-  });
-  if (!agent.docker.overlay2 || request.runtime !== "auto") return found;
-  const docker = await discoverRuntimes({ runtime: "docker" }).catch((error) => {
-    if (found.length > 0) return [];
-    throw error;
-  });
-  const isNew = ({ address, kind }: FoundRuntime) =>
-    !found.some((each) => each.address === address && each.kind === kind);
-  return [...found, ...docker.filter(isNew)];
 }

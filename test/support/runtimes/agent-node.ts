@@ -10,11 +10,15 @@ import { type MadeImage, pushToRegistry } from "../image-maker.ts";
 import { startRegistry, type TestRegistry } from "../registry.ts";
 import { type Scope, temporaryDirectory } from "../temporary.ts";
 import type { ContainerdDaemon } from "./containerd-daemon.ts";
+import type { DockerDaemon } from "./docker-daemon.ts";
+import type { DockerRuntime } from "./docker-fleet.ts";
 import type { ContainerdRuntime } from "./fleet.ts";
 import { type InjectionImages, makeInjectionImages } from "./injection.ts";
 
 /** What a test wants of one image. */
 export type WantedImage = { readonly ref: string } & Readonly<Record<string, unknown>>;
+
+type Places = { readonly folder: string; readonly address: string | undefined };
 
 const longMs = 60_000;
 
@@ -24,28 +28,52 @@ export class AgentNode {
   readonly registry: TestRegistry;
   readonly images: InjectionImages;
   readonly socket: string;
+  /** State folder of the agent, unless it is started with another. */
+  readonly state: string;
   readonly #folder: string;
+  /** Socket of the runtime. */
+  readonly #address: string;
   #agent: ChildProcess | undefined;
   #log = "";
 
-  private constructor(parts: Pick<AgentNode, "daemon" | "registry" | "images"> & { readonly folder: string }) {
+  private constructor(parts: Pick<AgentNode, "daemon" | "registry" | "images"> & Places) {
     this.daemon = parts.daemon;
     this.registry = parts.registry;
     this.images = parts.images;
     this.#folder = parts.folder;
+    this.#address = parts.address ?? parts.daemon.address;
+    this.state = join(parts.folder, "state");
     this.socket = join(parts.folder, "agent.sock");
   }
 
   static async start(scope: Scope, runtime: ContainerdRuntime): Promise<AgentNode> {
+    return AgentNode.#over(scope, await runtime.start(scope));
+  }
+
+  /** As `start`, with Docker: `daemon` is the containerd below it. */
+  static async startDocker(
+    scope: Scope,
+    runtime: DockerRuntime,
+  ): Promise<{ readonly node: AgentNode; readonly docker: DockerDaemon }> {
+    const docker = await runtime.start(scope);
+    return { node: await AgentNode.#over(scope, docker.containerd, docker.address), docker };
+  }
+
+  static async #over(scope: Scope, daemon: ContainerdDaemon, address?: string): Promise<AgentNode> {
     const images = await makeInjectionImages(scope);
     const registry = await startRegistry();
     scope.defer(() => registry.stop());
     const folder = await temporaryDirectory(scope, "agent");
     for (const name of ["config", "disks"]) await mkdir(join(folder, name), { mode: 0o700 });
-    const node = new AgentNode({ daemon: await runtime.start(scope), registry, images, folder });
+    const node = new AgentNode({ daemon, registry, images, folder, address });
     scope.defer(async () => void (await node.stop("SIGKILL")));
     await node.configure([]);
     return node;
+  }
+
+  /** Process id of the agent; `undefined` while it is stopped. */
+  get pid(): number | undefined {
+    return this.#agent?.pid;
   }
 
   /** What the agent wrote so far. */
@@ -153,8 +181,8 @@ export class AgentNode {
   }
 
   #words(args: readonly string[]): string[] {
-    const folders = ["--config", join(this.#folder, "config"), "--state", join(this.#folder, "state")];
-    return ["agent", ...folders, "--socket", this.socket, "--address", this.daemon.address, ...args];
+    const folders = ["--config", join(this.#folder, "config"), "--state", this.state];
+    return ["agent", ...folders, "--socket", this.socket, "--address", this.#address, ...args];
   }
 }
 
