@@ -27,6 +27,16 @@ test("the previous image stays for an hour beyond its last container", () => {
   assert.deepEqual(inShort(later), [`release ${byDigest(d1)}`]);
 });
 
+test("the hour of the previous image begins when its tag moves, however long it was without a container", () => {
+  const images = [record(web, d1), record(byDigest(d1), d1)];
+  const known = { ...emptyRecord, tags: { [web]: { digest: d1, atSeconds: 0 } } };
+  const idle = { ...emptyMemory(0), idleSince: new Map([[d1, 0]]), tidiedMs: 100 * hour };
+  const { memory } = decideOn({ sets, images, record: known, memory: idle, nowMs: 10 * hour });
+  const after = [record(web, d2), record(byDigest(d2), d2), record(byDigest(d1), d1)];
+  const left = decideOn({ sets, images: after, record: moved, memory, nowMs: 10 * hour });
+  assert.deepEqual([inShort(left), left.nextAtMs], [[], 11 * hour]);
+});
+
 test("the previous image goes at once when space is short", () => {
   const images = [record(web, d2), record(byDigest(d1), d1)];
   const space = [{ folder: "/", totalBytes: 100, freeBytes: 10, totalInodes: 0, freeInodes: 0 }];
@@ -45,6 +55,17 @@ test("what is no longer listed is released and forgotten when nothing uses it", 
   assert.deepEqual(inShort(decideOn({ ...facts, users: new Map([[d1, users]]) })), []);
   assert.deepEqual(inShort(decideOn(facts)), [`release ${web}`, `release ${byDigest(d1)}`, `forget ${web}`]);
   assert.deepEqual(inShort(decideOn({ ...facts, images: [] })), [`forget ${web}`]);
+});
+
+test("what is missing from the lists for a moment, while their files are replaced, is not released", () => {
+  const facts = {
+    images: [record(web, d1)],
+    record: { ...emptyRecord, tags: { [web]: { digest: d1, atSeconds: 0 } } },
+  };
+  const { memory } = decideOn({ ...facts, sets });
+  const without = decideOn({ ...facts, memory, nowMs: 9000 });
+  assert.deepEqual([inShort(without), without.nextAtMs], [[], 10_000]);
+  assert.deepEqual(inShort(decideOn({ ...facts, memory, nowMs: 10_000 })), [`release ${web}`, `forget ${web}`]);
 });
 
 test("what others brought is never released, only let go of, once", () => {

@@ -1,8 +1,10 @@
-import type { Digest } from "../../oci/descriptor.ts";
 import type { NodeImage } from "../../runtime/image-keeper.ts";
 import { usedPercent } from "../space/space-gauge.ts";
 import type { Plan } from "./plan.ts";
-import type { View } from "./world.ts";
+import { neededDigests, type View } from "./world.ts";
+
+/** A folder of documents may be replaced file by file: what is missing for a moment is not let go of. */
+const unlistedMs = 10_000;
 
 /** Lets go of names that are no longer wanted: never of what Nodewarm did not bring, never of what is in use. */
 export function decideReleases(view: View, plan: Plan): void {
@@ -25,24 +27,17 @@ export function decideReleases(view: View, plan: Plan): void {
     if (!names.has(name) && !kept.has(name)) plan.add({ type: "forget", name });
 }
 
-/** What wanted names are to stand for, and what they stand for until that is warm. */
-function neededDigests({ desired, records }: View): ReadonlySet<Digest> {
-  return new Set(
-    desired.flatMap(({ name, wanted }) => {
-      const present = records.get(name)?.digest;
-      return [...(wanted ? [wanted.digest] : []), ...(present ? [present] : [])];
-    }),
-  );
-}
-
-/** The previous image of a listed repository stays a while beyond its last container, while there is space; others go as soon as nothing uses them. */
+/** The previous image of a listed repository stays a while beyond its last container, while there is space; others go when nothing uses them. */
 function mayGo(view: View, plan: Plan, { name, digest }: NodeImage, repositories: ReadonlySet<string>): boolean {
   const { memory, policy, nowMs, observation, space } = view;
   const users = observation.contents.get(digest)?.users ?? [];
   if (users.length > 0) return false;
   const isPrevious = name.includes("@") && repositories.has(name.slice(0, name.indexOf("@")));
   const isTight = space.some((use) => usedPercent(use) > policy.evictAbove);
-  const endMs = (memory.idleSince.get(digest) ?? nowMs) + (isPrevious && !isTight ? policy.keepPreviousMs : 0);
+  const idleMs = memory.idleSince.get(digest) ?? nowMs;
+  const neededMs = isTight ? Number.NEGATIVE_INFINITY : (memory.neededUntil.get(digest) ?? Number.NEGATIVE_INFINITY);
+  const keptMs = isPrevious && !isTight ? policy.keepPreviousMs : 0;
+  const endMs = Math.max(idleMs + keptMs, neededMs + Math.max(keptMs, unlistedMs));
   if (endMs <= nowMs) return true;
   plan.wakeAt(endMs);
   return false;

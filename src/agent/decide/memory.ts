@@ -3,7 +3,7 @@ import type { Condition } from "../../runtime/runtime.ts";
 import type { DesiredImage } from "../desired/desired-images.ts";
 import { usedPercent } from "../space/space-gauge.ts";
 import { awayReason } from "./away-disks.ts";
-import { isWarm, type View, viewOf, type World } from "./world.ts";
+import { isWarm, neededDigests, type View, viewOf, type World } from "./world.ts";
 
 /** What an agent remembers from look to look while it runs. Losing it costs time, never correctness. */
 export type Memory = {
@@ -19,6 +19,8 @@ export type Memory = {
   /** By name: the digest that somebody else gave a listed tag, and since when. */
   readonly strangers: ReadonlyMap<string, { readonly digest: Digest; readonly sinceMs: number }>;
   readonly images: ReadonlyMap<string, ImageMemory>;
+  /** By digest: until when a wanted name stood for it or was to. */
+  readonly neededUntil: ReadonlyMap<Digest, number>;
   /** By digest: since when nothing has used it. */
   readonly idleSince: ReadonlyMap<Digest, number>;
   /** By id of an injected disk: since when it has not been where it was, or not been readable. */
@@ -73,6 +75,7 @@ export function emptyMemory(startedAtMs: number): Memory {
     resolved: new Map(),
     strangers: new Map(),
     images: new Map(),
+    neededUntil: new Map(),
     idleSince: new Map(),
     awaySince: new Map(),
     everFound: new Set(),
@@ -107,6 +110,7 @@ export function notice(world: World): Memory {
     letGo: noticeLetGo(view),
     skipped: noticeSkipped(view),
     strangers: noticeStrangers(view),
+    neededUntil: noticeNeeded(view),
     idleSince: noticeIdle(view),
     awaySince: noticeAway(view),
     everFound: new Set(
@@ -172,6 +176,12 @@ function noticeLetGo({ memory, desired, observation }: View): Memory["letGo"] {
 /** Of disks that are there still. */
 function noticeSkipped({ memory, usableById }: View): Memory["skipped"] {
   return new Set([...memory.skipped].filter((each) => usableById.has(each.slice(0, each.indexOf(" ")))));
+}
+
+function noticeNeeded(view: View): Memory["neededUntil"] {
+  const until = filtered(view.memory.neededUntil, (digest) => view.observation.contents.has(digest));
+  for (const digest of neededDigests(view)) until.set(digest, view.nowMs);
+  return until;
 }
 
 function noticeIdle({ nowMs, observation, memory }: View): Memory["idleSince"] {

@@ -73,3 +73,13 @@ export function isWarm(view: View, image: DesiredImage): boolean {
 export function digestName({ reference }: DesiredImage, digest: Digest): string {
   return `${reference.host}/${reference.repository}@${digest}`;
 }
+
+/** What wanted names are to stand for, and what they stand for until that is warm. */
+export function neededDigests({ desired, records }: Pick<View, "desired" | "records">): ReadonlySet<Digest> {
+  return new Set(
+    desired.flatMap(({ name, wanted }) => {
+      const present = records.get(name)?.digest;
+      return [...(wanted ? [wanted.digest] : []), ...(present ? [present] : [])];
+    }),
+  );
+}

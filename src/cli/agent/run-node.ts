@@ -150,7 +150,7 @@ async function search(
         log({ level: "warning", message: "waits for a runtime", fields: { error: error.message } });
       said = error.message;
     }
-    await sleep(firstSearchMs, undefined, { signal });
+    await sleep(firstSearchMs, undefined, { signal }).catch(() => signal.throwIfAborted());
   }
 }
 
