@@ -20,20 +20,24 @@ export function* zeros(sizeBytes: number): Generator<Uint8Array> {
   yield end();
 }
 
-/** Empty files `f/0`, `f/1`… in pieces of a thousand headers. */
+/** Empty files `f/00000000`, `f/00000001`… in pieces of a thousand headers. Millions of them: each is the one before, counted up in place. */
 export function* emptyFiles(count: number): Generator<Uint8Array> {
-  const template = file("f/00000000");
+  const last = "f/0000000".length;
+  const entry = file("f/00000000");
+  let checksum = Number.parseInt(entry.toString("latin1", 148, 154), 8);
   for (let first = 0; first < count; first += 1000) {
     const size = Math.min(1000, count - first);
     const piece = Buffer.alloc(size * 512);
     for (let index = 0; index < size; index++) {
-      template.copy(piece, index * 512);
-      const number = String(first + index).padStart(8, "0");
-      piece.write(`f/${number}`, index * 512, "latin1");
-      // The template's checksum is that of eight zeros.
-      const digits = [...number].reduce((sum, digit) => sum + Number(digit), 0);
-      const sum = Number.parseInt(template.toString("latin1", 148, 154), 8) + digits;
-      piece.write(sum.toString(8).padStart(6, "0"), index * 512 + 148, "latin1");
+      for (let at = 153, rest = checksum; at >= 148; at--, rest >>= 3) entry[at] = 0x30 + (rest & 7);
+      piece.set(entry, index * 512);
+      let at = last;
+      for (; entry[at] === 0x39; at--) {
+        entry[at] = 0x30;
+        checksum -= 9;
+      }
+      entry[at] = (entry[at] ?? 0) + 1;
+      checksum++;
     }
     yield piece;
   }

@@ -20,7 +20,7 @@ describe("the trial of user namespaces", { skip: needsRoot }, () => {
   test("a mounted disk may be cloned with other ids from Linux 5.19 on", async (context) => {
     await using scope = new AsyncDisposableStack();
     const { version } = await readKernel();
-    if (version.major < 6) return context.skip(`Linux ${version.major}.${version.minor}`);
+    if (version.major < 6) return context.skip(`needs Linux 6, this is ${version.major}.${version.minor}`);
     const folder = await temporaryDirectory(scope, "idmap");
     await mountBelow(scope, folder);
     const [mounted] = (await ownMountNamespace.table()).below(folder);
@@ -49,7 +49,7 @@ describe("the trial of user namespaces", { skip: needsRoot }, () => {
 
   test("it works in another mount namespace too", { skip: needs("unshare") }, async (context) => {
     await using scope = new AsyncDisposableStack();
-    if ((await readKernel()).version.major < 6) return context.skip("an old kernel");
+    if ((await readKernel()).version.major < 6) return context.skip("needs Linux 6");
     const folder = await temporaryDirectory(scope, "idmap");
     const namespace = await openMountNamespace(await startInMountNamespace(scope));
     scope.defer(() => namespace.close());
