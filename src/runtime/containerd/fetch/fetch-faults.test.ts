@@ -239,6 +239,8 @@ for (const runtime of await outermostRuntimes()) {
       });
       await daemon.start();
       const node = await openTestNode(inner, daemon);
+      // A snapshotter makes its database when it is asked for the first time, and not at all if the disk is full just then.
+      assert.deepEqual(await Array.fromAsync(node.snapshots.list()), []);
       // `big` does not fit into the spool, `huge` not unpacked.
       for (const name of ["big", "huge"]) {
         await assert.rejects(fetchFrom(node, registry, name), (error: Error & { code?: string }) => {
