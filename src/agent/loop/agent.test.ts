@@ -329,3 +329,16 @@ test("a look at the node that does not end shows", async () => {
   assert.deepEqual(conditions(), ["LoopStuck"]);
   hanging.reject(new Error("it answers again"));
 });
+
+test("what is wrong with the way to registries shows while images come all the same", async () => {
+  await using setting = new AgentSetting();
+  setting.publish(web, "web-1");
+  setting.wish([imageSet("a", { images: [{ ref: "web:1" }] })]);
+  setting.registry.problems.push("hosts.toml of docker.io cannot be read");
+  await setting.start();
+  await setting.advance(1000);
+  assert.equal(setting.phases()[web], "Warm");
+  assert.deepEqual(setting.agent.status.conditions, [
+    { type: "RegistryAccess", message: "hosts.toml of docker.io cannot be read" },
+  ]);
+});

@@ -81,9 +81,10 @@ export class Loop {
   }
 
   get status(): AgentStatus {
-    const { runtime, state, clock } = this.#parts;
+    const { runtime, resolver, state, clock } = this.#parts;
     const troubles = [this.#problem, this.#runtimeTrouble, this.#stuck()].filter((each) => each !== undefined);
-    const conditions = [...troubles, ...state.conditions];
+    const ofRegistries = resolver.problems.map((message): Condition => ({ type: "RegistryAccess", message }));
+    const conditions = [...troubles, ...state.conditions, ...ofRegistries];
     const shared = { runtime: runtime.name, gate: this.#gate.status, conditions };
     if (this.#seen === undefined) return { ...shared, images: [], disks: [], sets: [] };
     const facts = { progress: this.#progress, phases: this.#phases, nowMs: clock.nowMs() };

@@ -10,6 +10,8 @@ export type ResolveTagOptions = {
 
 /** What a registry says of tags and images, as this node's runtime would ask it. Every method throws `OciError`. */
 export interface ImageResolver {
+  /** What is wrong now with the way to registries though they may be reached, for a person; without secrets. */
+  readonly problems: readonly string[];
   /** The digest that a tag stands for now. One request, mostly without a body; waits for its turn with that registry. */
   resolveTag(reference: Reference, options: ResolveTagOptions): Promise<Digest>;
   /** The image for a platform by its digest, ready to be fetched. `reference` says the repository; its tag does not count. */

@@ -10,6 +10,7 @@ export class MemoryImageResolver implements ImageResolver {
   readonly #tags = new Map<string, Digest>();
   readonly #images = new Map<string, ResolvedImage[]>();
   readonly #failures = new Map<string, Error>();
+  readonly problems: string[] = [];
   #isClosed = false;
   /** `host/repository:tag` of each `resolveTag`, `host/repository@digest` of each `openImage`, in their order. */
   readonly requests: string[] = [];

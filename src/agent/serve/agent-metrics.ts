@@ -116,6 +116,9 @@ export class AgentMetrics {
           }),
       },
       resolver: {
+        get problems() {
+          return resolver.problems;
+        },
         resolveTag: (reference, options) =>
           this.#ask(reference.host, "tag", () => resolver.resolveTag(reference, options)),
         openImage: (reference, digest, platform, options) =>
