@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import type { ImageStatus } from "../../src/agent/status.ts";
 import { startImageRegistry } from "../support/runtimes/fetching.ts";
 import { appName, makeInjectionDisk, makeInjectionImages, toolName } from "../support/runtimes/injection.ts";
 import {
@@ -72,17 +73,14 @@ test("a node that believes it is 1970 boots warm", async () => {
 });
 
 test("a fetch goes on when the clock jumps by half a century, and loses nothing to a collection of garbage", async () => {
-  const isUnderWay = ({ phase, progress }: NonNullable<ReturnType<typeof imageOf>>) =>
-    phase === "Fetching" && (progress?.fetchedBytes ?? 0) > 0;
-  await untilAgent(machine, "the fetch is under way", ({ images }) => {
-    const image = imageOf(images, fetchedName);
-    return image !== undefined && isUnderWay(image);
-  });
+  const isUnderWay = (image: ImageStatus | undefined) =>
+    image?.phase === "Fetching" && (image.progress?.fetchedBytes ?? 0) > 0;
+  await untilAgent(machine, "the fetch is under way", ({ images }) => isUnderWay(imageOf(images, fetchedName)));
   await setClock("2026-06-01 12:00:00");
   await collectGarbage(machine, appName);
   const during = await agentStatus(machine);
   const image = imageOf(during?.images ?? [], fetchedName);
-  assert.ok(image !== undefined && isUnderWay(image), `the fetch was over too soon: ${JSON.stringify(image)}`);
+  assert.ok(isUnderWay(image), `the fetch was over too soon: ${JSON.stringify(image)}`);
   await untilWarm(machine, appName, toolName, fetchedName);
   await collectGarbage(machine, appName);
   assert.equal(await runContainer(machine, fetchedName), "big\n");
