@@ -1,4 +1,4 @@
-# How Node runs the program, be it from a checkout or from the bundle; `root` is the folder of either, `$1` the command.
+# How Node runs the program, be it from a checkout or from the bundle; `root` is the folder of either.
 
 # Compiled and type-stripped modules are kept: 30 MB of memory and 0.3 s less at each start.
 export NODE_COMPILE_CACHE="${NODE_COMPILE_CACHE:-$root/.cache/compile}" NODE_COMPILE_CACHE_PORTABLE=1
@@ -10,7 +10,3 @@ export MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_:-4194304}"
 export UV_THREADPOOL_SIZE="${UV_THREADPOOL_SIZE:-12}"
 # The program wants --expose-gc (it sets it by itself where it is not given): set later, it would make V8 refuse what is kept compiled.
 node_options="--max-semi-space-size=2 --expose-gc"
-# The agent lives long and has little to do: a small heap, and no code optimized for speed (40 MB less).
-if [ "${1-}" = agent ]; then
-  node_options="--max-semi-space-size=1 --optimize-for-size --max-opt=1 --expose-gc"
-fi

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { root } from "../bundle/compile.ts";
 import { nodeSettings } from "./settings.ts";
 
-test("the image has what bin/settings.sh exports, and its options of Node for the agent", () => {
+test("the image has what bin/settings.sh exports, and its options of Node", () => {
   const { environment, options } = nodeSettings("/usr/lib/nodewarm", "/var/cache/x");
   const names = environment.map((each) => each.split("=")[0]);
   const script = readFileSync(join(root, "bin/settings.sh"), "utf8");
@@ -15,7 +15,7 @@ test("the image has what bin/settings.sh exports, and its options of Node for th
     .flatMap((line) => line.match(/\b[A-Z][A-Z_]+(?==)/g) ?? []);
   assert.deepEqual(names, exported.sort());
   assert.ok(environment.includes("NODE_COMPILE_CACHE=/var/cache/x"));
-  const said = /^if \[ "\$\{1-\}" = agent \]; then\n {2}node_options="(.*)"$/m.exec(script)?.[1];
+  const said = /^node_options="(.*)"$/m.exec(script)?.[1];
   assert.equal(options.join(" "), said);
 });
 

@@ -5,12 +5,11 @@ import { HostDiskHolders } from "../../agent/disks/host-disk-holders.ts";
 import { Agent } from "../../agent/loop/agent.ts";
 import { systemClock } from "../../agent/loop/clock.ts";
 import type { AgentParts, LogLine } from "../../agent/loop/parts.ts";
-import { RegistryImageResolver } from "../../agent/refresh/registry-image-resolver.ts";
+import { LazyImageResolver } from "../../agent/refresh/lazy-image-resolver.ts";
 import type { AgentMetrics } from "../../agent/serve/agent-metrics.ts";
 import { PsiGauge } from "../../agent/space/pressure-gauge.ts";
 import { StatfsGauge } from "../../agent/space/statfs-gauge.ts";
 import type { AgentState } from "../../agent/state/agent-state.ts";
-import { readRegistryAccess } from "../../runtime/containerd/registry/registry-access.ts";
 import type { FoundRuntime } from "../../runtime/discovery.ts";
 import { openDiskSource } from "../../runtime/host/disk-source.ts";
 import { openNodeRuntime } from "../../runtime/open-runtime.ts";
@@ -37,11 +36,17 @@ export async function openNodeAgent(
   node: NodeParts,
 ): Promise<AsyncDisposable & { readonly agent: Agent; readonly runtime: Runtime }> {
   const { runtime, images, close } = await openNodeRuntime(found);
-  const resolver = new RegistryImageResolver({
-    access: () => readRegistryAccess(found.address),
-    settings: () => node.current().agent,
-    environment: node.environment,
-    userAgent: `nodewarm/${version()}`,
+  const resolver = new LazyImageResolver(async () => {
+    const [{ RegistryImageResolver }, { readRegistryAccess }] = await Promise.all([
+      import("../../agent/refresh/registry-image-resolver.ts"),
+      import("../../runtime/containerd/registry/registry-access.ts"),
+    ]);
+    return new RegistryImageResolver({
+      access: () => readRegistryAccess(found.address),
+      settings: () => node.current().agent,
+      environment: node.environment,
+      userAgent: `nodewarm/${version()}`,
+    });
   });
   const { name } = runtime;
   const parts: AgentParts = {

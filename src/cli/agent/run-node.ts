@@ -8,7 +8,6 @@ import type { LogLine } from "../../agent/loop/parts.ts";
 import { AgentMetrics } from "../../agent/serve/agent-metrics.ts";
 import { AgentsControl, type ControlledAgent } from "../../agent/serve/agents-control.ts";
 import { serveControl } from "../../agent/serve/control-server.ts";
-import { serveHealth } from "../../agent/serve/health-server.ts";
 import { NodeReport } from "../../agent/serve/node-report.ts";
 import { serviceManager } from "../../agent/serve/service-manager.ts";
 import { FolderState } from "../../agent/state/folder-state.ts";
@@ -53,6 +52,7 @@ export async function runNode({ given, environment, log, signal }: NodeOptions):
   const listen = given.listen ?? current.agent.listen;
   if (listen !== undefined && !given.once) {
     const health = { problem: () => report.problem(), gate: () => report.gate(), metrics: () => metrics.render() };
+    const { serveHealth } = await import("../../agent/serve/health-server.ts");
     const server = resources.use(await serveHealth(listen, health));
     log({ level: "info", message: "listening", fields: { address: server.address } });
   }

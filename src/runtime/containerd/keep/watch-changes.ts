@@ -30,8 +30,8 @@ const usualTimes: WatchTimes = {
   maxRetryMs: 5_000,
 };
 
-/** How soon the first proof is tried again: before the subscription stands, events are lost. */
-const firstProofMs = 100;
+/** How soon the first proof is tried again, and then twice as late each time: before the subscription stands, events are lost. */
+const firstProofMs = 5;
 
 /**
  * What changes in a namespace, as `ImageKeeper.changes` says it. containerd does not say when a subscription stands, nor that a stream is
@@ -130,11 +130,11 @@ class Proof {
     const arrival = new Promise<true>((resolve) => {
       this.#arrive = () => resolve(true);
     });
-    for (let waitedMs = 0; waitedMs < proofTimeoutMs; waitedMs += againMs) {
+    for (let waitedMs = 0, waitMs = againMs; waitedMs < proofTimeoutMs; waitedMs += waitMs, waitMs *= 2) {
       await this.#node.in.events.publish(this.topic, { signal: this.#signal, timeoutMs: proofTimeoutMs });
       const timer = new AbortController();
       const signal = AbortSignal.any([this.#signal, timer.signal]);
-      const late = sleep(againMs, false as const, { signal });
+      const late = sleep(waitMs, false as const, { signal });
       late.catch(() => {});
       const isThere = await Promise.race([arrival, late]);
       timer.abort();
