@@ -32,6 +32,12 @@ const triesOnce = 3;
 /** A look at the node takes a second at most; one that takes so long waits for something that never answers. */
 const stuckMs = 120_000;
 
+const fetchedByRuntime: Condition = {
+  type: "FetchedByRuntime",
+  message:
+    "the runtime pulls images itself: layers that a disk has are not reused, pulls that break off begin anew, and limits.bandwidth does not apply",
+};
+
 /** Looks, decides, acts, and again whenever anything happens or time is up. */
 export class Loop {
   /** Told after each pass. */
@@ -81,10 +87,11 @@ export class Loop {
   }
 
   get status(): AgentStatus {
-    const { runtime, resolver, state, clock } = this.#parts;
+    const { runtime, keeper, resolver, state, clock } = this.#parts;
     const troubles = [this.#problem, this.#runtimeTrouble, this.#stuck()].filter((each) => each !== undefined);
     const ofRegistries = resolver.problems.map((message): Condition => ({ type: "RegistryAccess", message }));
-    const conditions = [...troubles, ...state.conditions, ...ofRegistries];
+    const notes = keeper.fetchedBy === "runtime" ? [fetchedByRuntime] : [];
+    const conditions = [...troubles, ...state.conditions, ...ofRegistries, ...notes];
     const shared = { runtime: runtime.name, gate: this.#gate.status, conditions };
     if (this.#seen === undefined) return { ...shared, images: [], disks: [], sets: [] };
     const facts = { progress: this.#progress, phases: this.#phases, nowMs: clock.nowMs() };
