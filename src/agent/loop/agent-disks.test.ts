@@ -151,6 +151,24 @@ test("what is injected by hand of a disk stays, and no more of it, where only li
   assert.deepEqual([setting.node.runtime.tag(web), setting.node.runtime.tag(db)], [undefined, testDigest("db-1")]);
 });
 
+test("an injection by hand that fails is not tried for ever, and leaves a hold as it was", async () => {
+  await using setting = new AgentSetting();
+  const disk = diskIdentity("a", 1, { [web]: testDigest("web-1") });
+  const { path } = setting.putDisk(disk, ["web-1"]);
+  setting.wish([], { disks: { inject: "Listed" } });
+  await setting.start();
+  await setting.advance(1000);
+  const signal = new AbortController().signal;
+  const options = { handlers: "all", force: false, chains: true, signal } as const;
+  await setting.agent.ejectByHand(disk.id, { wait: false, materialize: false, signal }).catch(() => {});
+  const { holds } = setting.state.durable;
+  setting.node.runtime.inject = async () => {
+    throw new Error("this kernel cannot mount it");
+  };
+  await assert.rejects(setting.agent.injectByHand(path, options), /cannot mount it/);
+  assert.deepEqual([setting.state.durable.byHand, setting.state.durable.holds], [{}, holds]);
+});
+
 test("an ejection that is refused leaves no hold", async () => {
   await using setting = new AgentSetting();
   const disk = diskIdentity("a", 1, { [web]: testDigest("web-1") });

@@ -53,6 +53,7 @@ export class Agent {
       const isFound = present.some((found) => found.path === path && found.state === "trusted");
       // One in a place of ours is kept without this, until a newer one replaces it, where all of it is wanted.
       const isKept = isFound && world?.policy.inject !== "Listed";
+      const { holds, byHand } = this.#parts.state.record;
       await this.#parts.state.change((record) => ({
         ...record,
         holds: record.holds.filter((held) => held !== id),
@@ -60,7 +61,18 @@ export class Agent {
       }));
       this.#loop.retryDisk(id);
       const keepTags = world === undefined ? [] : keptTags(viewOf(world), diskIdentity(open.disk.index));
-      return await this.#loop.byHand(id, () => this.#parts.runtime.inject(open, { ...options, keepTags }));
+      try {
+        return await this.#loop.byHand(id, () => this.#parts.runtime.inject(open, { ...options, keepTags }));
+      } catch (error) {
+        // What was refused is not wished for any more; what was broken off is, and is completed.
+        if (!options.signal.aborted)
+          await this.#parts.state.change((record) => ({
+            ...record,
+            holds: holds.includes(id) ? [...record.holds, id] : record.holds,
+            byHand: withEntry(record.byHand, id, byHand[id]),
+          }));
+        throw error;
+      }
     } finally {
       await open.disk.close();
     }
@@ -82,11 +94,20 @@ export class Agent {
         await state.change((record) => ({
           ...record,
           holds: record.holds.filter((held) => held !== id),
-          byHand: given === undefined ? record.byHand : { ...record.byHand, [id]: given },
+          byHand: withEntry(record.byHand, id, given),
         }));
       throw error;
     }
   }
+}
+
+function withEntry<Value>(
+  record: Readonly<Record<string, Value>>,
+  key: string,
+  value: Value | undefined,
+): Readonly<Record<string, Value>> {
+  const others = Object.fromEntries(Object.entries(record).filter(([each]) => each !== key));
+  return value === undefined ? others : { ...others, [key]: value };
 }
 
 /** Adds what a person injects of a disk to what was injected of it before. */
@@ -102,6 +123,5 @@ function givenByHand(
 }
 
 function withHold(record: AgentRecord, id: string): AgentRecord {
-  const byHand = Object.fromEntries(Object.entries(record.byHand).filter(([disk]) => disk !== id));
-  return { ...record, holds: [...new Set([...record.holds, id])], byHand };
+  return { ...record, holds: [...new Set([...record.holds, id])], byHand: withEntry(record.byHand, id, undefined) };
 }
