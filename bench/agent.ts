@@ -10,6 +10,7 @@ import { idleFigures, measureIdle } from "./agent/idle.ts";
 import { measureMovedTag, movedTagFigures } from "./agent/moved-tag.ts";
 import { measureStarts, startFigures } from "./agent/start.ts";
 import { layeredImage, storagePath } from "./fetch/layered-image.ts";
+import { buildGoClient } from "./inject/go-client.ts";
 import { injectSet, type SetShape } from "./inject/image-set.ts";
 import { pushSet } from "./inject/methods.ts";
 import { syncMilliseconds } from "./inject/sync-probe.ts";
@@ -50,7 +51,10 @@ type Bench = {
 const parts: Readonly<Record<string, (bench: Bench) => Promise<{ figures: readonly Figure[]; raw: unknown }>>> = {
   async start({ cache, runtime, program, runs }) {
     const set = await madeSet(cache, fifty);
-    const raw = await measureStarts(runtime, program, set, runs);
+    const built = await buildGoClient(cache.work);
+    if ("reason" in built) process.stderr.write(`bench: the Go client is left out: ${built.reason}\n`);
+    const go = "program" in built ? { program: built.program, work: cache.work } : undefined;
+    const raw = await measureStarts(runtime, program, set, runs, go);
     return { figures: startFigures(set, raw), raw };
   },
   async idle({ cache, runtime, program, idleSeconds }) {

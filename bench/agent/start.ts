@@ -5,6 +5,7 @@ import type { ContainerdRuntime } from "../../test/support/runtimes/fleet.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import type { InjectSet } from "../inject/image-set.ts";
 import { namespace, startNode, watchArrivals } from "../inject/measured-node.ts";
+import { runGoClient } from "../inject/methods.ts";
 import { median } from "../measure/statistics.ts";
 import type { Figure } from "./figures.ts";
 import { MeasuredAgent } from "./measured-agent.ts";
@@ -15,18 +16,27 @@ export type Start = { readonly firstMs: number; readonly usableMs: number; reado
 const targets = { firstMs: 300, usableMs: 1000, chainsMs: 3000 };
 const patienceMs = 60_000;
 
-/** The agent beside fresh containerds, with the disk known from before. */
+export type Starts = { readonly agent: readonly Start[]; readonly go: readonly Start[] };
+
+/** The Go client of `bench:inject`, and a folder for its plan. */
+export type Reference = { readonly program: string; readonly work: string };
+
+/** The agent beside fresh containerds, with the disk known from before; in turn with it, the same calls of a Go client, where there is one. */
 export async function measureStarts(
   runtime: ContainerdRuntime,
   program: string,
   set: InjectSet,
   runs: number,
-): Promise<readonly Start[]> {
+  go: Reference | undefined,
+): Promise<Starts> {
   await using scope = new AsyncDisposableStack();
   const state = join(await temporaryDirectory(scope, "known"), "state");
   await readInFull(runtime, program, set, state);
-  const starts: Start[] = [];
-  for (let round = 0; round < runs; round++) starts.push(await startOnce(runtime, program, set, state));
+  const starts: Record<keyof Starts, Start[]> = { agent: [], go: [] };
+  for (let round = 0; round < runs; round++) {
+    starts.agent.push(await startOnce(runtime, program, set, state));
+    if (go !== undefined) starts.go.push(await runGoClient(runtime, go.program, set, go.work));
+  }
   return starts;
 }
 
@@ -86,21 +96,20 @@ async function untilComplete(
   await sleep(300);
 }
 
-export function startFigures({ images, layers }: InjectSet, starts: readonly Start[]): readonly Figure[] {
+export function startFigures({ images, layers }: InjectSet, { agent, go }: Starts): readonly Figure[] {
   const names = {
     firstMs: "first image",
     usableMs: `${images} images usable`,
     chainsMs: `${layers} layers' chains complete`,
   };
-  return (["firstMs", "usableMs", "chainsMs"] as const).map((key) => {
-    const values = starts.map((start) => start[key]);
-    return {
-      part: "start",
-      what: `exec to ${names[key]}`,
-      unit: "ms",
-      value: median(values),
-      target: targets[key],
-      range: [Math.min(...values), Math.max(...values)],
-    };
-  });
+  const keys = ["firstMs", "usableMs", "chainsMs"] as const;
+  const figure = (what: string, values: readonly number[], target: number | undefined): Figure => {
+    const range = [Math.min(...values), Math.max(...values)] as const;
+    return { part: "start", what, unit: "ms", value: median(values), target, range };
+  };
+  const of = (starts: readonly Start[], key: keyof Start) => starts.map((start) => start[key]);
+  return [
+    ...keys.map((key) => figure(`exec to ${names[key]}`, of(agent, key), targets[key])),
+    ...(go.length === 0 ? [] : keys.map((key) => figure(`Go client to ${names[key]}`, of(go, key), undefined))),
+  ];
 }
