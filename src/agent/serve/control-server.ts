@@ -44,6 +44,8 @@ export async function serveControl({ path, control, version }: ControlServerOpti
     server.once("error", reject);
     server.listen(partial, resolve);
   });
+  // One connection that cannot be taken, for want of descriptors, ends nothing else.
+  server.on("error", () => {});
   await chmod(partial, 0o600);
   await rename(partial, path);
   return {

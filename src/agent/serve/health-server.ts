@@ -34,6 +34,8 @@ export async function serveHealth(listen: string, health: Health): Promise<Healt
     });
     server.listen({ port, ...(host !== "" && { host }) }, resolve);
   });
+  // One connection that cannot be taken, for want of descriptors, ends nothing else.
+  server.on("error", () => {});
   const { address, port: given, family } = server.address() as AddressInfo;
   return {
     address: family === "IPv6" ? `[${address}]:${given}` : `${address}:${given}`,

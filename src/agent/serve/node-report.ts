@@ -29,10 +29,13 @@ export class NodeReport {
     return { isReady: waiting.length === 0, reason: first?.gate.reason ?? "" };
   }
 
-  /** What keeps the agent from working, such as a runtime that does not answer; `undefined` when nothing does. */
+  /**
+   * That the loop of an agent hangs, which a restart may cure; `undefined` when none does. A runtime that is down is none: nothing of the agent is
+   * broken then, and a restart would close the gate.
+   */
   problem(): string | undefined {
     for (const { runtime, conditions } of this.#statuses()) {
-      const [first] = conditions.filter(({ type }) => type === "RuntimeUnavailable" || type === "LoopStuck");
+      const first = conditions.find(({ type }) => type === "LoopStuck");
       if (first !== undefined) return `${runtime}: ${first.message}`;
     }
     return undefined;
