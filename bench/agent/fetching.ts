@@ -1,4 +1,3 @@
-import { writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { TestRegistry } from "../../test/support/registry.ts";
 import type { ContainerdRuntime } from "../../test/support/runtimes/fleet.ts";
@@ -22,6 +21,8 @@ export type Fetching = {
   readonly pulls: readonly FetchRun[];
   readonly fetches: readonly FetchRun[];
 };
+
+const patienceMs = 300_000;
 
 /** What a fetch may take of a pull, by the number of layers. */
 const wallTargets: Readonly<Record<number, number>> = { 8: 0.9, 1: 1.1 };
@@ -76,12 +77,15 @@ async function fetchOnce(
   await agent.until("it is ready", ({ gate }) => gate.isReady);
   const arrivals = watchArrivals(daemon, [ref]);
   await dropPageCache();
-  await forgetPeaks(agent.pid, writeFile);
+  forgetPeaks(agent.pid);
   const written = () => writtenBytes(daemon.pid) + treeWrittenBytes(agent.pid);
   const before = written();
   const started = performance.now();
   await agent.configure({ images: [{ ref }], plainHttp });
-  while (arrivals.created.length === 0) await sleep(10);
+  while (arrivals.created.length === 0) {
+    if (performance.now() - started > patienceMs) throw new Error(`${ref} does not come:\n${agent.said.slice(-4000)}`);
+    await sleep(10);
+  }
   await run("sync", ["-f", daemon.root]);
   const seconds = (performance.now() - started) / 1000;
   const result = { seconds, writtenBytes: written() - before, peakBytes: peakBytes(agent.pid) };

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { processTree } from "../measure/process-tree.ts";
 
 /** Of a process and all its descendants. */
@@ -24,8 +24,8 @@ export function peakBytes(pid: number): number {
 }
 
 /** Begins anew with the present memory (proc(5), `clear_refs`). */
-export async function forgetPeaks(pid: number, write: (path: string, text: string) => Promise<void>): Promise<void> {
-  for (const each of processTree(pid)) await write(`/proc/${each}/clear_refs`, "5");
+export function forgetPeaks(pid: number): void {
+  for (const each of processTree(pid)) writeFileSync(`/proc/${each}/clear_refs`, "5");
 }
 
 /** Bytes that a process and its living descendants caused to be written to storage (proc(5), `io`). */
