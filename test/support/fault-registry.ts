@@ -16,6 +16,8 @@ export type FaultRegistry = {
   readonly requests: SeenRequest[];
   /** The next `times` requests whose path (with query) matches go wrong this way. Earlier faults go first. */
   fault(path: RegExp, fault: Fault, times?: number): void;
+  /** Nothing goes wrong any more but what is under way. */
+  mend(): void;
   /** Makes every token that was handed out invalid. */
   revokeTokens(): void;
   stop(): Promise<void>;
@@ -92,6 +94,7 @@ export async function startFaultRegistry(options: FaultRegistryOptions): Promise
     origin: state.origin,
     requests,
     fault: (path, fault, times = 1) => faults.push({ path, fault, left: times }),
+    mend: () => void faults.splice(0),
     revokeTokens: () => state.tokens.clear(),
     async stop() {
       if (!server.listening) return;

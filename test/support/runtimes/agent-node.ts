@@ -30,6 +30,8 @@ export class AgentNode {
   readonly socket: string;
   /** State folder of the agent, unless it is started with another. */
   readonly state: string;
+  /** Further variables of the agent, from its next start on. */
+  readonly environment: Record<string, string> = {};
   readonly #folder: string;
   /** Socket of the runtime. */
   readonly #address: string;
@@ -81,10 +83,10 @@ export class AgentNode {
     return this.#log;
   }
 
-  /** Publishes an image; its reference. */
-  async publish(image: MadeImage, name: string): Promise<string> {
+  /** Publishes an image of a layout; its reference. */
+  async publish(image: MadeImage, name: string, layout = this.images.layout): Promise<string> {
     const [repository = "", tag = ""] = name.split(":");
-    await pushToRegistry(this.images.layout, image.manifest, { origin: this.registry.origin, repository, tag });
+    await pushToRegistry(layout, image.manifest, { origin: this.registry.origin, repository, tag });
     return `${this.registry.host}/${name}`;
   }
 
@@ -124,7 +126,7 @@ export class AgentNode {
 
   /** Starts the agent and waits until it answers. */
   async startAgent(...args: readonly string[]): Promise<AgentClient> {
-    const child = start(this.#words(args), { cwd: this.#folder });
+    const child = start(this.#words(args), { cwd: this.#folder, env: this.environment });
     this.#agent = child;
     for (const output of [child.stdout, child.stderr])
       output?.on("data", (piece) => {
@@ -160,7 +162,7 @@ export class AgentNode {
   async until(what: string, wanted: (status: AgentStatus) => boolean, timeoutMs = longMs): Promise<AgentStatus> {
     const end = Date.now() + timeoutMs;
     let last: AgentStatus | undefined;
-    while (Date.now() < end) {
+    while (Date.now() < end && this.#agent?.exitCode === null) {
       const client = await findAgent(this.socket, AbortSignal.timeout(longMs));
       last = (await client?.status({ signal: AbortSignal.timeout(longMs) }))?.runtimes[0];
       if (last !== undefined && wanted(last)) return last;
