@@ -11,7 +11,11 @@ for (const runtime of await outermostRuntimes()) {
     before(async () => {
       node = await AgentNode.start(scope, runtime);
     });
-    after(() => scope.disposeAsync());
+    after(async () => {
+      // First: it would mount again what is unmounted.
+      await node.stop("SIGKILL");
+      await scope.disposeAsync();
+    });
 
     test("with --once makes everything warm from disk and registry, says what there is, and ends", async () => {
       const disk = await makeInjectionDisk(scope, node.images, { images: [[appName, node.images.app]] });

@@ -18,7 +18,7 @@ import { type InjectionImages, makeInjectionImages } from "./injection.ts";
 /** What a test wants of one image. */
 export type WantedImage = { readonly ref: string } & Readonly<Record<string, unknown>>;
 
-type Places = { readonly folder: string; readonly address: string | undefined };
+type Places = { readonly scope: Scope; readonly folder: string; readonly address: string | undefined };
 
 const longMs = 60_000;
 
@@ -32,6 +32,7 @@ export class AgentNode {
   readonly state: string;
   /** Further variables of the agent, from its next start on. */
   readonly environment: Record<string, string> = {};
+  readonly #scope: Scope;
   readonly #folder: string;
   /** Socket of the runtime. */
   readonly #address: string;
@@ -42,6 +43,7 @@ export class AgentNode {
     this.daemon = parts.daemon;
     this.registry = parts.registry;
     this.images = parts.images;
+    this.#scope = parts.scope;
     this.#folder = parts.folder;
     this.#address = parts.address ?? parts.daemon.address;
     this.state = join(parts.folder, "state");
@@ -67,8 +69,8 @@ export class AgentNode {
     scope.defer(() => registry.stop());
     const folder = await temporaryDirectory(scope, "agent");
     for (const name of ["config", "disks"]) await mkdir(join(folder, name), { mode: 0o700 });
-    const node = new AgentNode({ daemon, registry, images, folder, address });
-    scope.defer(async () => void (await node.stop("SIGKILL")));
+    const node = new AgentNode({ scope, daemon, registry, images, folder, address });
+    node.#stopAtEnd();
     await node.configure([]);
     return node;
   }
@@ -116,7 +118,13 @@ export class AgentNode {
     const place = join(this.#folder, "disks", name);
     await copyFile(path, join(this.#folder, "disks", `.${name}`));
     await rename(join(this.#folder, "disks", `.${name}`), place);
+    this.#stopAtEnd();
     return place;
+  }
+
+  /** Before what the scope has held until now is undone: a running agent would mount a disk again. */
+  #stopAtEnd(): void {
+    this.#scope.defer(async () => void (await this.stop("SIGKILL")));
   }
 
   /** Runs the agent to its end. */
