@@ -106,10 +106,12 @@ function letGoOf(view: View, plan: Plan, status: DiskStatus): void {
   ejectUnused(view, plan, status);
 }
 
-/** Nothing of it can be started: its mount or its bytes are gone. A file that was only unlinked lives on. */
-function isDead({ found, observation }: View, status: DiskStatus): boolean {
-  const isBroken = found.some(({ path, state }) => path === status.source && state === "broken");
-  return isBroken || isLost(status, observation.contents);
+/**
+ * Nothing of it can be started: its mount or its bytes are gone, by the same look that says which images are warm. A file that was only unlinked
+ * or replaced lives on under its mount.
+ */
+function isDead({ observation }: View, status: DiskStatus): boolean {
+  return isLost(status, observation.contents);
 }
 
 function ejectUnused({ nowMs }: View, plan: Plan, { id, heldBy }: DiskStatus): void {
