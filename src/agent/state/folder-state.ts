@@ -19,6 +19,9 @@ export type FolderStateOptions = {
   readonly retryMs?: number;
 };
 
+/** For a lock that was not to be had at the start: opening its file takes a moment, and must not pass for another agent. */
+const relockMs = 1000;
+
 type Loaded = { readonly record: AgentRecord; readonly condition: Condition | undefined };
 
 /**
@@ -125,7 +128,7 @@ export class FolderState implements AgentState {
   /** What could not be had when the state was opened. */
   async #lockNow(): Promise<void> {
     await prepareFolder(this.#folder);
-    const { held, failure } = await takeLock(this.#folder, new AbortController().signal, 0);
+    const { held, failure } = await takeLock(this.#folder, new AbortController().signal, relockMs);
     if (held === undefined) throw failure;
     this.#lock = held;
   }
