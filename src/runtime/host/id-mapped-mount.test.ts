@@ -77,8 +77,8 @@ describe("the trial of user namespaces", { skip: needsRoot }, () => {
 
   test("signals arrive as before once a user namespace was made", async () => {
     closeSync(openUserNamespace(100_000, 65_536));
-    const arrived = once(process, "SIGUSR2");
-    process.kill(process.pid, "SIGUSR2");
+    const arrived = once(process, "SIGHUP");
+    process.kill(process.pid, "SIGHUP");
     await arrived;
   });
 });
