@@ -1,11 +1,10 @@
-import { rm } from "node:fs/promises";
+import { rmdir } from "node:fs/promises";
 import type { ContainerdNode } from "../containerd-node.ts";
-import { sweepLeases } from "./image-lease.ts";
 import { openSpool } from "./spool.ts";
+import { tidySpool } from "./tidy-spool.ts";
 
-/** Removes the spool, and what fetches that are over left in one namespace. Nobody may be fetching. Throws `RuntimeError`. */
+/** Removes what all fetches that are over left, and the spool. Throws `RuntimeError`, and `ENOTEMPTY` of the folder while somebody fetches. */
 export async function clearFetches(node: ContainerdNode): Promise<void> {
-  const spool = await openSpool(node);
-  await sweepLeases(node, spool, Number.POSITIVE_INFINITY);
-  await rm(spool, { recursive: true });
+  await tidySpool(node, true);
+  await rmdir(await openSpool(node));
 }
