@@ -17,8 +17,10 @@ export type CliErrorCode =
   | "unwritable-disk"
   /** One or more images could not be looked up. */
   | "unresolved-images"
-  /** An agent runs that must not, or cannot be stopped. */
+  /** An agent runs that must not. */
   | "agent-runs"
+  /** The service manager refuses what it is asked for. */
+  | "service-manager-failed"
   /** Disks are injected into something that does not run. */
   | "disks-left"
   /** One name stands for two different images. */

@@ -8,7 +8,7 @@ import { CliError } from "../cli-error.ts";
 /** There when systemd is what runs the machine (sd_booted(3)). */
 const systemdFolder = "/run/systemd/system";
 
-/** Stops the agent's unit, where there is one. Throws `CliError` `agent-runs` with what systemd says. */
+/** Stops the agent's unit, where there is one. Throws `CliError` `service-manager-failed` with what systemd says. */
 export async function stopAgentUnit(): Promise<void> {
   if (existsSync(systemdFolder) && existsSync(`${nodeLayout.units}/${agentUnit}`))
     await systemctl("disable", "--now", agentUnit);
@@ -24,6 +24,6 @@ async function systemctl(...args: readonly string[]): Promise<void> {
     await promisify(execFile)("systemctl", [...args]);
   } catch (error) {
     const said = error instanceof Error && "stderr" in error ? String(error.stderr).trim() : String(error);
-    throw new CliError("agent-runs", `systemctl ${args.join(" ")} failed: ${said}`, { cause: error });
+    throw new CliError("service-manager-failed", `systemctl ${args.join(" ")} failed: ${said}`, { cause: error });
   }
 }
