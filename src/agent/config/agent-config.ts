@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { apiVersion, bytesPerSecond, duration, labelKey, labelValue, objectName } from "../../kubernetes/fields.ts";
+import { nodeLayout } from "../../publish/seed/node-layout.ts";
 import { credentialProvidersSchema, dockerConfigsSchema, registriesSchema } from "../refresh/registry-settings.ts";
 
 const percent = z.int().min(1).max(99);
@@ -10,7 +11,7 @@ const disks = z
   .strictObject({
     folders: z
       .array(absolutePath)
-      .default(["/var/lib/nodewarm/disks"])
+      .default([nodeLayout.disks])
       .describe("Folders that only root can write; their `.erofs` files are disks. `--disks` adds to them."),
     inject: z
       .enum(["All", "Listed"])

@@ -21,8 +21,6 @@ import { isSeeded, isSeen, withoutPlace, withSeen } from "./seen-disks.ts";
 import type { Verdict } from "./verification-protocol.ts";
 import { VerificationQueue } from "./verification-queue.ts";
 
-export const defaultDiskFolder = "/var/lib/nodewarm/disks";
-
 export type HostDiskFinderOptions = {
   readonly places: DiskPlaces;
   /** Remembers what was verified. Stays open. */

@@ -9,8 +9,6 @@ import { type AgentRecord, type AgentState, emptyRecord } from "./agent-state.ts
 import { parseStateDocument, writeStateDocument } from "./state-document.ts";
 import { prepareFolder, readStateFile, setAside, statePath, writeStateFile } from "./state-file.ts";
 
-export const defaultStateFolder = "/var/lib/nodewarm/state";
-
 export type FolderStateOptions = {
   readonly signal: AbortSignal;
   /** How long another agent may take to end; 10 s when left out. */

@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { defaultStateFolder } from "../../agent/state/folder-state.ts";
+import { nodeLayout } from "../../publish/seed/node-layout.ts";
 import type { RuntimeRequest } from "../../runtime/discovery.ts";
 import { parseOptions } from "../options.ts";
 import { agentSocket, runtimeOptions, runtimeRequest } from "../runtimes/choice.ts";
@@ -37,7 +37,7 @@ export function parseAgentArguments(args: readonly string[]): AgentArguments | u
   return {
     configuration: resolve(values.config),
     diskFolders: (values.disks ?? []).map((folder) => resolve(folder)),
-    state: resolve(values.state ?? defaultStateFolder),
+    state: resolve(values.state ?? nodeLayout.state),
     socket: agentSocket(values),
     listen: values.listen,
     once: values.once ?? false,

@@ -15,7 +15,7 @@ gated images are warm (Type=notify).
 
       --config DIR|FILE     image sets, and at most one AgentConfig; watched
       --disks DIR           folder with disks, besides those of the AgentConfig; may be repeated
-      --state DIR           what must not be forgotten (default: /var/lib/nodewarm/state)
+      --state DIR           what must not be forgotten (default: ${nodeLayout.state})
       --socket FILE         where "nodewarm status", "inject" and "eject" reach it (default: ${nodeLayout.socket})
       --listen HOST:PORT    serve /healthz, /readyz and /metrics (default: the AgentConfig's, else nowhere)
       --once                make everything warm, print what there is, and end

@@ -23,8 +23,7 @@ export type SeedOptions = {
 
 export type SeedEvent =
   | { readonly type: "verifying"; readonly disk: string; readonly doneBytes: number; readonly totalBytes: number }
-  | { readonly type: "copying"; readonly disk: string; readonly sizeBytes: number }
-  | { readonly type: "installed"; readonly path: string };
+  | { readonly type: "copying"; readonly disk: string; readonly sizeBytes: number };
 
 export type SeededDisk = {
   /** On the node. */
@@ -48,7 +47,7 @@ export type SeedReport = {
 type CheckedDisk = Omit<SeededDisk, "path"> & { readonly source: string };
 
 /** systemd's folders for units that packages and people bring (systemd.unit(5)). */
-const unitFolders = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system", nodeLayout.units];
+const unitFolders = [nodeLayout.units, "/usr/lib/systemd/system", "/lib/systemd/system"];
 
 /** Kept free beside what is copied, so that a seeded node can still boot. */
 const spareBytes = 64 << 20;
@@ -80,7 +79,6 @@ export async function seedRoot(options: SeedOptions): Promise<SeedReport> {
   const put = async ({ path, text }: NodeFile) => {
     await root.writeFile(path, text);
     files.push(path);
-    options.onEvent?.({ type: "installed", path });
   };
   // Without it the agent would wait for a configuration.
   await root.makeFolder(nodeLayout.configuration);

@@ -30,7 +30,6 @@ const dropInName = "10-nodewarm.conf";
 export function agentUnitFile(): NodeFile {
   const text = `[Unit]
 Description=Keeps container images warm on this node
-Documentation=file://${nodeLayout.program}/LICENSE
 After=local-fs.target ${runtimesBesideKubelet.join(" ")}
 Before=kubelet.service
 
