@@ -26,7 +26,7 @@ test("patterns match as those of a shell do", () => {
 test("no pattern takes long", () => {
   const startedMs = performance.now();
   assert.equal(matcher(`${"*a".repeat(200)}b`)("a".repeat(2000)), false);
-  assert.ok(performance.now() - startedMs < 5000);
+  assert.ok(performance.now() - startedMs < 10_000);
 });
 
 describe("devices", { skip: needs("losetup") }, () => {

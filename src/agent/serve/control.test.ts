@@ -133,14 +133,20 @@ test("work stops when the caller goes", async () => {
 test("an agent that ends in the middle is told from one that fails", async () => {
   await using scope = new AsyncDisposableStack();
   const path = join(await temporaryDirectory(scope, "control"), "agent.sock");
-  const control = scripted({ inject: () => new Promise(() => {}) });
+  let isAsked = false;
+  const control = scripted({
+    inject: () => {
+      isAsked = true;
+      return new Promise(() => {});
+    },
+  });
   const server = await serveControl({ path, control, version: "1" });
   const agent = await findAgent(path, never);
   const asked = assert.rejects(agent?.inject(injectRequest, { signal: never }) ?? Promise.resolve(), {
     code: "agent-failed",
     message: /stopped meanwhile/,
   });
-  await sleep(50);
+  await waitUntil("the agent is asked", async () => isAsked);
   await server[Symbol.asyncDispose]();
   await asked;
 });

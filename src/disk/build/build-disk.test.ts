@@ -7,6 +7,7 @@ import { setTimeout } from "node:timers/promises";
 import { buildTestDisk } from "../../../test/support/disk-maker.ts";
 import { type LayerInput, type MadeImage, makeImage } from "../../../test/support/image-maker.ts";
 import { imageOfLayout } from "../../../test/support/layout-image.ts";
+import { waitUntil } from "../../../test/support/processes.ts";
 import { tar as archive, directory, file, opaque, symbolicLink, whiteout } from "../../../test/support/tar-maker.ts";
 import { type Scope, temporaryDirectory } from "../../../test/support/temporary.ts";
 import { MemorySource } from "../../filesystem/byte-source.ts";
@@ -257,8 +258,7 @@ test("when one layer fails, the sources of those that wait for their turn are cl
     buildTestDisk(folder, set.layout, set.images, { images: [failing], jobs: 3 }),
     /the source broke/,
   );
-  await setTimeout(100);
-  assert.deepEqual([...open], []);
+  await waitUntil("no layer is open", async () => open.size === 0);
 });
 
 test("a layer that fails ends the build before the layers ahead of it are read", async () => {

@@ -202,7 +202,7 @@ describe("a registry in trouble", () => {
     registry.fault(/manifests/, { kind: "status", status: 429, headers: { "retry-after": "86400" } }, 100);
     const start = performance.now();
     await assert.rejects(pull({ limits: { "retry-after-seconds": 0.05 } }), { code: "rate-limited" });
-    assert.ok(performance.now() - start < 2000);
+    assert.ok(performance.now() - start < 30_000);
   });
 
   test("that does not answer at all is named with what to do", async () => {

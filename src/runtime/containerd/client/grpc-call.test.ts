@@ -178,14 +178,19 @@ test("a server that says goodbye finishes the call under way; the next one goes 
   let sessions = 0;
   const server = createHttp2Server();
   server.on("session", () => sessions++);
+  const goodbye = Promise.withResolvers<void>();
+  const open = Promise.withResolvers<void>();
   server.on("stream", (stream) => {
     stream.session?.goaway();
-    void sleep(50).then(() => answer(stream, say("last words"), "0"));
+    // Its answer comes after all that was said before: the client knows then.
+    stream.session?.ping(() => goodbye.resolve());
+    void open.promise.then(() => answer(stream, say("last words"), "0"));
   });
   const channel = channelTo(scope, await listen(scope, server));
   const first = channel.call(method, {});
-  await sleep(25);
+  await goodbye.promise;
   const second = channel.call(method, {});
+  open.resolve();
   assert.deepEqual(await Promise.all([first, second]), [{ text: "last words" }, { text: "last words" }]);
   assert.equal(sessions, 2);
 });
