@@ -72,8 +72,8 @@ describe(`credentials of nodewarm agent, ${runtime?.name}`, { skip: runtime?.rea
     await writeFile(wrongFile, `${passwords.wrong}-too\n`);
     const lines = node.log.trim().split("\n");
     const [address] = lines.flatMap((line) => {
-      const { message, address: at } = JSON.parse(line) as { message: string; address?: string };
-      return message === "listening" && at !== undefined ? [at] : [];
+      const { event, address: at } = JSON.parse(line) as { event: string; address?: string };
+      return event === "listening" && at !== undefined ? [at] : [];
     });
     assert.ok(address, node.log);
     const metrics = await (await fetch(`http://${address}/metrics`)).text();

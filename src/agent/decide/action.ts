@@ -1,5 +1,6 @@
 import type { Digest } from "../../oci/descriptor.ts";
 import type { Reference } from "../../oci/reference.ts";
+import type { LogFields } from "../log-line.ts";
 import type { KnownTag } from "../state/agent-state.ts";
 
 /** Something to do. Each may be begun again at any time, whatever became of it before. */
@@ -80,9 +81,16 @@ export function keyOf(action: Action): string {
   }
 }
 
-/** What an action is about, for logs. */
-export function describeAction(action: Action): Readonly<Record<string, string>> {
-  if (action.type === "tidy") return {};
-  if ("name" in action) return { name: action.name };
-  return "disk" in action ? { disk: action.disk } : { name: action.names[0] ?? "", digest: action.digest };
+/** What an action is about, for logs. Of several images the first. */
+export function describeAction(action: Action): Pick<LogFields, "image" | "digest" | "disk" | "path"> & {
+  readonly action: string;
+} {
+  const image = "name" in action ? action.name : "names" in action ? action.names[0] : undefined;
+  return {
+    action: action.type,
+    ...(image !== undefined && { image }),
+    ...("digest" in action && { digest: action.digest }),
+    ...("disk" in action && { disk: action.disk }),
+    ...("path" in action && { path: action.path }),
+  };
 }

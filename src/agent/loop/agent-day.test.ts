@@ -43,7 +43,7 @@ test("a day in the life of a node", async (t) => {
   const asked = setting.registry.requests.filter((request) => request === web).length;
   t.diagnostic(`${asked} questions about a tag in a day`);
   assert.ok(asked > 24 * 10 && asked < 24 * 16, `${asked} questions`);
-  const failures = setting.log.filter(({ message }) => message.endsWith("failed")).length;
+  const failures = setting.log.filter(({ event }) => event === "action-failed").length;
   assert.ok(failures < 100, `${failures} failures`);
 });
 

@@ -227,7 +227,9 @@ test("what is done and changes nothing is not done over and over", async () => {
   setting.disks.take(path);
   const lines = setting.log.length;
   await setting.advance(70 * minute);
-  const ejections = setting.log.slice(lines).filter(({ message }) => message === "eject done");
+  const ejections = setting.log
+    .slice(lines)
+    .filter(({ event, fields }) => event === "action-done" && fields.action === "eject");
   assert.ok(ejections.length >= 10 && ejections.length < 30, `${ejections.length} ejections in an hour`);
 });
 

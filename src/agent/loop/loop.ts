@@ -8,6 +8,7 @@ import { type Decision, decide } from "../decide/decide.ts";
 import { emptyMemory, type Memory, notice } from "../decide/memory.ts";
 import type { World } from "../decide/world.ts";
 import { ChangeSignal } from "../disks/change-signal.ts";
+import { errorFields } from "../log-line.ts";
 import type { AgentStatus, ImagePhase } from "../status.ts";
 import { perform } from "./acting.ts";
 import { Admission } from "./admission.ts";
@@ -199,7 +200,7 @@ export class Loop {
     this.#memory = afterDecision(this.#memory, decision.wished);
     this.#admission.configure(world.policy, world.sets);
     this.#runner.follow(decision.actions);
-    this.#notePhases(decision, world.nowMs);
+    this.#notePhases(decision, world);
     const gateMs = this.#judgeGate();
     const nextMs = Math.min(decision.nextAtMs, gateMs, this.#compareAtMs, ...world.unsettled.values());
     this.#alarm.ringAt(Math.max(nextMs, clock.nowMs() + passGapMs));
@@ -217,13 +218,11 @@ export class Loop {
       this.#memory = afterSuccess(this.#memory, action, outcome, clock.nowMs(), random());
       const seconds = (clock.nowMs() - beganMs) / 1000;
       // Of what is done by the clock only failures are worth a line.
-      if (action.type !== "tidy")
-        log({ level: "info", message: `${action.type} done`, fields: { ...describeAction(action), seconds } });
+      if (action.type !== "tidy") log({ event: "action-done", fields: { ...describeAction(action), seconds } });
     } catch (error) {
       if (signal.aborted) return;
       this.#memory = afterFailure(this.#memory, action, error, clock.nowMs());
-      const fields = { ...describeAction(action), error: causeText(error) };
-      log({ level: "warning", message: `${action.type} failed`, fields });
+      log({ event: "action-failed", fields: { ...describeAction(action), ...errorFields(error) } });
     } finally {
       this.#progress.delete(key);
       if (["inject", "chains", "eject", "release"].includes(action.type)) this.#looker.distrust();
@@ -233,7 +232,7 @@ export class Loop {
   #onConfiguration(event: ConfigurationEvent): void {
     if (event.type === "problem") {
       this.#problem = { type: "ConfigurationInvalid", message: event.message };
-      this.#parts.log({ level: "error", message: "configuration cannot be used", fields: { error: event.message } });
+      this.#parts.log({ event: "configuration-invalid", fields: { error: event.message } });
     } else {
       this.#problem = undefined;
       this.#configuration = event.configuration;
@@ -268,7 +267,8 @@ export class Loop {
     this.#lookFailures += 1;
     this.#looker.distrust();
     const message = `${this.#parts.runtime.name} cannot be asked: ${causeText(error)}`;
-    if (this.#runtimeTrouble?.message !== message) this.#parts.log({ level: "error", message, fields: {} });
+    if (this.#runtimeTrouble?.message !== message)
+      this.#parts.log({ event: "runtime-unavailable", fields: errorFields(error) });
     this.#runtimeTrouble = { type: "RuntimeUnavailable", message };
     this.#judgeGate();
     this.#alarm.ringAt(this.#parts.clock.nowMs() + Math.min(failureDelayMs(this.#lookFailures), 30_000));
@@ -277,8 +277,7 @@ export class Loop {
 
   #follow<Item>(start: () => AsyncIterable<Item>, onItem: (item: Item) => void, signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#parts;
-    const onBreak = (error: unknown) =>
-      log({ level: "warning", message: "a watch broke", fields: { error: causeText(error) } });
+    const onBreak = (error: unknown) => log({ event: "watch-broken", fields: errorFields(error) });
     const onRestart = () => {
       this.#looker.distrust();
       this.#wake();
@@ -296,16 +295,19 @@ export class Loop {
     const nowMs = this.#parts.clock.nowMs();
     const nextAtMs = this.#gate.judge({ configuration: this.#configuration, seen: this.#seen, nowMs });
     const { isReady, reason } = this.#gate.status;
-    if (isReady && !wasReady) this.#parts.log({ level: "info", message: "ready", fields: { reason } });
+    if (isReady && !wasReady) this.#parts.log({ event: "ready", fields: { reason } });
     return nextAtMs;
   }
 
-  #notePhases({ images }: Decision, nowMs: number): void {
+  #notePhases({ images }: Decision, { nowMs, desired }: World): void {
+    const digests = new Map(desired.map(({ name, wanted }) => [name, wanted?.digest]));
     for (const name of this.#phases.keys()) if (!images.has(name)) this.#phases.delete(name);
     for (const [name, { phase, reason }] of images) {
       if (this.#phases.get(name)?.phase === phase) continue;
       this.#phases.set(name, { phase, sinceMs: nowMs });
-      this.#parts.log({ level: "info", message: "image", fields: { name, phase, reason } });
+      const digest = digests.get(name);
+      const fields = { image: name, phase, ...(digest && { digest }), ...(reason !== "" && { reason }) };
+      this.#parts.log({ event: "image-phase", fields });
     }
   }
 

@@ -3,18 +3,12 @@ import type { OpenDisk, Runtime } from "../../runtime/runtime.ts";
 import type { Configuration, ConfigurationSource } from "../config/configuration.ts";
 import type { DiskFinder } from "../disks/disk-finder.ts";
 import type { DiskHolders } from "../disks/disk-holders.ts";
+import type { Log } from "../log-line.ts";
 import type { ImageResolver } from "../refresh/image-resolver.ts";
 import type { PressureGauge } from "../space/pressure-gauge.ts";
 import type { SpaceGauge } from "../space/space-gauge.ts";
 import type { AgentState } from "../state/agent-state.ts";
 import type { Clock } from "./clock.ts";
-
-/** One line of what an agent does. `fields` are plain values. */
-export type LogLine = {
-  readonly level: "info" | "warning" | "error";
-  readonly message: string;
-  readonly fields: Readonly<Record<string, string | number | boolean>>;
-};
 
 /** What an agent is made of. It closes none of them. */
 export type AgentParts = {
@@ -33,7 +27,7 @@ export type AgentParts = {
   readonly clock: Clock;
   /** From 0 to 1, as `Math.random`. */
   readonly random: () => number;
-  readonly log: (line: LogLine) => void;
+  readonly log: Log;
   /** Told before a configuration is acted on, so that parts of the agent can follow it. */
   readonly onConfiguration?: (configuration: Configuration) => void;
 };

@@ -2,9 +2,10 @@ import type { Configuration } from "../../agent/config/configuration.ts";
 import { ConfigurationFiles } from "../../agent/config/configuration-files.ts";
 import type { HostDiskFinder } from "../../agent/disks/host-disk-finder.ts";
 import { HostDiskHolders } from "../../agent/disks/host-disk-holders.ts";
+import type { Log } from "../../agent/log-line.ts";
 import { Agent } from "../../agent/loop/agent.ts";
 import { systemClock } from "../../agent/loop/clock.ts";
-import type { AgentParts, LogLine } from "../../agent/loop/parts.ts";
+import type { AgentParts } from "../../agent/loop/parts.ts";
 import { LazyImageResolver } from "../../agent/refresh/lazy-image-resolver.ts";
 import type { AgentMetrics } from "../../agent/serve/agent-metrics.ts";
 import { PsiGauge } from "../../agent/space/pressure-gauge.ts";
@@ -27,7 +28,7 @@ export type NodeParts = {
   readonly onConfiguration: (configuration: Configuration) => void;
   readonly metrics: AgentMetrics;
   readonly environment: NodeJS.ProcessEnv;
-  readonly log: (line: LogLine) => void;
+  readonly log: Log;
 };
 
 /** The agent of one runtime, open until it is disposed of. Throws `RuntimeError` and `HostError`. */
@@ -62,7 +63,7 @@ export async function openNodeAgent(
     pressure: new PsiGauge(),
     clock: systemClock,
     random: Math.random,
-    log: (line) => node.log({ ...line, fields: { runtime: name, ...line.fields } }),
+    log: (line) => node.log({ ...line, runtime: name }),
     onConfiguration: node.onConfiguration,
   };
   return {

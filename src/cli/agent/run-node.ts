@@ -4,7 +4,7 @@ import type { Configuration } from "../../agent/config/configuration.ts";
 import { readConfiguration } from "../../agent/config/read-configuration.ts";
 import { HostDiskFinder } from "../../agent/disks/host-disk-finder.ts";
 import type { DiskPlaces } from "../../agent/disks/place-watch.ts";
-import type { LogLine } from "../../agent/loop/parts.ts";
+import { errorFields, type Log } from "../../agent/log-line.ts";
 import { AgentMetrics } from "../../agent/serve/agent-metrics.ts";
 import { AgentsControl, type ControlledAgent } from "../../agent/serve/agents-control.ts";
 import { serveControl } from "../../agent/serve/control-server.ts";
@@ -13,7 +13,6 @@ import { serviceManager } from "../../agent/serve/service-manager.ts";
 import { FolderState } from "../../agent/state/folder-state.ts";
 import type { AgentStatus } from "../../agent/status.ts";
 import { CodedError } from "../../oci/coded-error.ts";
-import { causeText } from "../../oci/oci-error.ts";
 import type { FoundRuntime } from "../../runtime/discovery.ts";
 import { version } from "../version.ts";
 import type { AgentArguments } from "./arguments.ts";
@@ -28,7 +27,7 @@ const nextSearchMs = 30_000;
 export type NodeOptions = {
   readonly given: AgentArguments;
   readonly environment: NodeJS.ProcessEnv;
-  readonly log: (line: LogLine) => void;
+  readonly log: Log;
   readonly signal: AbortSignal;
 };
 
@@ -54,7 +53,7 @@ export async function runNode({ given, environment, log, signal }: NodeOptions):
     const health = { problem: () => report.problem(), gate: () => report.gate(), metrics: () => metrics.render() };
     const { serveHealth } = await import("../../agent/serve/health-server.ts");
     const server = resources.use(await serveHealth(listen, health));
-    log({ level: "info", message: "listening", fields: { address: server.address } });
+    log({ event: "listening", fields: { address: server.address } });
   }
   const control = new AgentsControl(() => agents);
   resources.use(await serveControl({ path: given.socket, control, version: version() }));
@@ -70,11 +69,7 @@ export async function runNode({ given, environment, log, signal }: NodeOptions):
       const places = placesOf(configuration, given);
       if (JSON.stringify(places) === before) return;
       // What a look did not see, the next one does.
-      void disks
-        .configure(places)
-        .catch((error) =>
-          log({ level: "warning", message: "looking for disks failed", fields: { error: causeText(error) } }),
-        );
+      void disks.configure(places).catch((error) => log({ event: "disk-search-failed", fields: errorFields(error) }));
     },
     metrics,
     environment,
@@ -91,7 +86,7 @@ export async function runNode({ given, environment, log, signal }: NodeOptions):
     resources.use(opened);
     known.add(key);
     agents.push(opened);
-    log({ level: "info", message: "keeps warm", fields: { runtime: opened.agent.status.runtime } });
+    log({ event: "runtime-found", runtime: opened.runtime.name, fields: {} });
     void report.follow(opened.agent.changes({ signal }));
     void noteAll(opened.agent.changes({ signal }), memory);
     running.push(opened.agent.run({ signal, once: given.once }));
@@ -111,15 +106,12 @@ async function noteAll(changes: AsyncIterable<void>, memory: QuietMemory): Promi
 }
 
 /** While the documents cannot be used the agent waits for better ones, with all defaults. With `once` that is the end. */
-async function firstConfiguration(
-  { configuration, once }: AgentArguments,
-  log: (line: LogLine) => void,
-): Promise<Configuration> {
+async function firstConfiguration({ configuration, once }: AgentArguments, log: Log): Promise<Configuration> {
   try {
     return await readConfiguration(configuration);
   } catch (error) {
     if (once || !(error instanceof CodedError)) throw error;
-    log({ level: "error", message: "configuration cannot be used", fields: { error: error.message } });
+    log({ event: "configuration-invalid", fields: { error: error.message, code: error.code } });
     return { sets: [], agent: defaultAgentSpec() };
   }
 }
@@ -135,7 +127,7 @@ async function search(
   given: AgentArguments,
   current: () => Configuration,
   begin: Begin,
-  log: (line: LogLine) => void,
+  log: Log,
   signal: AbortSignal,
 ): Promise<void> {
   let said = "";
@@ -146,8 +138,7 @@ async function search(
       return;
     } catch (error) {
       if (given.once || !(error instanceof CodedError)) throw error;
-      if (error.message !== said)
-        log({ level: "warning", message: "waits for a runtime", fields: { error: error.message } });
+      if (error.message !== said) log({ event: "runtime-missing", fields: { error: error.message, code: error.code } });
       said = error.message;
     }
     await sleep(firstSearchMs, undefined, { signal }).catch(() => signal.throwIfAborted());
@@ -158,7 +149,7 @@ async function searchOn(
   given: AgentArguments,
   current: () => Configuration,
   begin: Begin,
-  log: (line: LogLine) => void,
+  log: Log,
   signal: AbortSignal,
 ): Promise<void> {
   let said = "";
@@ -171,7 +162,7 @@ async function searchOn(
       // Those that are kept warm may be away for a moment: their agents say so.
       const message = error instanceof Error ? error.message : String(error);
       if (!(error instanceof CodedError) && message !== said)
-        log({ level: "error", message: "the search for runtimes failed", fields: { error: message } });
+        log({ event: "runtime-search-failed", fields: errorFields(error) });
       said = message;
     }
   }

@@ -181,7 +181,7 @@ export class AgentModel {
     // It has come to rest.
     const lines = setting.log.length;
     await setting.advance(2 * minute);
-    const later = setting.log.slice(lines).filter(({ message }) => !message.startsWith("resolve"));
+    const later = setting.log.slice(lines).filter(({ fields }) => !("action" in fields) || fields.action !== "resolve");
     assert.deepEqual(later, [], shown);
   }
 

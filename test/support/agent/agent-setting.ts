@@ -4,9 +4,10 @@ import { MemoryConfiguration } from "../../../src/agent/config/memory-configurat
 import type { DiskIdentity, FoundDisk } from "../../../src/agent/disks/disk-finder.ts";
 import { MemoryDiskFinder } from "../../../src/agent/disks/memory-disk-finder.ts";
 import { MemoryDiskHolders } from "../../../src/agent/disks/memory-disk-holders.ts";
+import type { LogLine } from "../../../src/agent/log-line.ts";
 import { Agent } from "../../../src/agent/loop/agent.ts";
 import { ManualClock } from "../../../src/agent/loop/manual-clock.ts";
-import type { AgentParts, LogLine } from "../../../src/agent/loop/parts.ts";
+import type { AgentParts } from "../../../src/agent/loop/parts.ts";
 import { MemoryImageResolver } from "../../../src/agent/refresh/memory-image-resolver.ts";
 import { MemorySpaceGauge } from "../../../src/agent/space/memory-space-gauge.ts";
 import { emptyRecord } from "../../../src/agent/state/agent-state.ts";
