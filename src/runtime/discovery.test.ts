@@ -67,7 +67,7 @@ describe("discovery of runtimes", () => {
     await using scope = new AsyncDisposableStack();
     const address = join(await temporaryDirectory(scope), "docker");
     await startDocker(scope, address, inContainerd);
-    const expected = [{ kind: "containerd", address: "/run/x/containerd.sock", namespace: "moby" }];
+    const expected = [{ kind: "containerd", address: "/run/x/containerd.sock", namespace: "moby", docker: address }];
     for (const runtime of ["auto", "docker"] as const)
       assert.deepEqual(await discoverRuntimes({ runtime }, [{ kind: "docker", address, of: "Docker" }]), expected);
   });

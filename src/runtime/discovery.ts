@@ -17,9 +17,12 @@ export type RuntimeRequest = {
 /** A socket that a runtime may listen on. */
 export type Candidate = { readonly kind: "containerd" | "docker"; readonly address: string; readonly of: string };
 
-/** A runtime that answered. `docker-graph`: a Docker whose images are in its own overlay2 store. */
+/**
+ * A runtime that answered. `docker-graph`: a Docker whose images are in its own overlay2 store; `docker`: socket of the Docker by which a
+ * containerd was found, whose registry settings count.
+ */
 export type FoundRuntime =
-  | { readonly kind: "containerd"; readonly address: string; readonly namespace: string }
+  | { readonly kind: "containerd"; readonly address: string; readonly namespace: string; readonly docker?: string }
   | { readonly kind: "docker-graph"; readonly address: string };
 
 /** Where runtimes listen as their packages set them up. */
@@ -147,7 +150,7 @@ async function dockerAt(
   const containerd = await containerdOf(info, candidates);
   if (containerd === undefined)
     return { reason: "it does not say which containerd it uses; name that one with --address" };
-  return { found: { kind: "containerd", address: containerd, namespace: dockerNamespace } };
+  return { found: { kind: "containerd", address: containerd, namespace: dockerNamespace, docker: address } };
 }
 
 /** Docker before 27 does not name its containerd: it is one that has Docker's namespace. */

@@ -4,13 +4,12 @@ import { limitValues } from "../../oci/limit.ts";
 import { type OciLimits, ociLimits } from "../../oci/limits.ts";
 import { OciError } from "../../oci/oci-error.ts";
 import { formatReference, type Reference } from "../../oci/reference.ts";
-import { type Endpoint, type Repository, runtimeEndpoint } from "../../oci/registry/endpoint.ts";
-import { configuredEndpoints } from "../../oci/registry/hosts-toml.ts";
-import { mirrorCredentials, mirrorEndpoints } from "../../oci/registry/mirror-endpoints.ts";
+import type { Endpoint, Repository } from "../../oci/registry/endpoint.ts";
 import { goProxies, type ProxyChoice } from "../../oci/registry/proxies.ts";
 import type { RegistryClient } from "../../oci/registry/registry-client.ts";
+import type { RequestWatcher } from "../../oci/registry/request-watcher.ts";
 import type { ResolvedImage } from "../../oci/resolved-image.ts";
-import type { RegistryAccess } from "../../runtime/containerd/registry/registry-access.ts";
+import type { RegistryAccess } from "../../runtime/registry-access.ts";
 import { type AgentCredentialOptions, agentCredentials } from "./agent-credentials.ts";
 import { inWordsOfAgent } from "./agent-words.ts";
 import type { ImageResolver, ResolveTagOptions } from "./image-resolver.ts";
@@ -34,6 +33,7 @@ export type RegistryResolverOptions = {
   readonly reloadAfterMs?: number;
   /** How old what was read of the runtime may be. Default: 60 s. */
   readonly accessAgeMs?: number;
+  readonly watcher?: RequestWatcher;
   /** Wait before the first new attempt. Default: 500. */
   readonly retryDelayMs?: number;
   /** Default: found by the processes of this node. */
@@ -64,7 +64,7 @@ export class RegistryImageResolver implements ImageResolver {
     this.credentials = agentCredentials({
       settings,
       environment,
-      runtime: async (...asked) => mirrorCredentials((await this.#currentAccess()).tables.configs)(...asked),
+      runtime: async (...asked) => (await this.#currentAccess()).credentials(...asked),
       onProblem: (provider, message) => {
         if (message === undefined) this.#providerProblems.delete(provider);
         else this.#providerProblems.set(provider, message);
@@ -121,7 +121,7 @@ export class RegistryImageResolver implements ImageResolver {
   /** Loads what speaks to registries when it is first needed. */
   async #openClient(): Promise<RegistryClient> {
     const { RegistryClient } = await import("../../oci/registry/registry-client.ts");
-    const { parallelism = 6, userAgent = "nodewarm", reloadAfterMs = 10_000, retryDelayMs } = this.#options;
+    const { parallelism = 6, userAgent = "nodewarm", reloadAfterMs = 10_000, retryDelayMs, watcher } = this.#options;
     return new RegistryClient({
       endpoints: { key: (repository) => this.#key(repository), load: (repository) => this.#load(repository) },
       reloadAfterMs,
@@ -133,6 +133,7 @@ export class RegistryImageResolver implements ImageResolver {
       proxyFor: (url) => this.#proxies(url),
       pacer: new RequestBudget({ rateOf: (server) => this.#rateOf(server) }),
       ...(retryDelayMs !== undefined && { retryDelayMs }),
+      ...(watcher && { watcher }),
     });
   }
 
@@ -144,13 +145,7 @@ export class RegistryImageResolver implements ImageResolver {
     const { host } = repository;
     const access = await this.#currentAccess();
     this.#fileProblems.delete(host);
-    const onProblem = (message: string) => void this.#fileProblems.set(host, message);
-    const own = [runtimeEndpoint(host)];
-    const folders = { directories: access.hostsDirectories, local: access.local, onProblem };
-    const endpoints =
-      access.hostsDirectories.length > 0
-        ? ((await configuredEndpoints(folders, host, own)) ?? own)
-        : await mirrorEndpoints(access.tables, host, access.local);
+    const endpoints = await access.endpoints(host, (message) => void this.#fileProblems.set(host, message));
     const override = overrideOf(this.#options.settings().registries, repository);
     return override ? withOverride(endpoints, override, host) : endpoints;
   }

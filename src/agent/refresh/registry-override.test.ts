@@ -17,7 +17,7 @@ import { listen } from "../../../test/support/registry.ts";
 import { registryAccess } from "../../../test/support/registry-access.ts";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { parseReference } from "../../oci/reference.ts";
-import type { RegistryAccess } from "../../runtime/containerd/registry/registry-access.ts";
+import type { ContainerdRegistryAccess } from "../../runtime/containerd/registry/registry-access.ts";
 import { RegistryImageResolver } from "./registry-image-resolver.ts";
 import { registriesSchema } from "./registry-settings.ts";
 
@@ -56,7 +56,7 @@ async function configure(host: string, text: string): Promise<void> {
 
 type Overrides = readonly Readonly<Record<string, unknown>>[];
 
-function resolverOf(overrides: () => Overrides, access: Partial<RegistryAccess> = {}): RegistryImageResolver {
+function resolverOf(overrides: () => Overrides, access: Partial<ContainerdRegistryAccess> = {}): RegistryImageResolver {
   const resolver = new RegistryImageResolver({
     access: async () => registryAccess({ hostsDirectories: [join(hosts, "none"), hosts], ...access }),
     settings: () => ({ registries: registriesSchema.parse(overrides()), dockerConfigs: [] }),

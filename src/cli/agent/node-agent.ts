@@ -14,6 +14,7 @@ import type { AgentState } from "../../agent/state/agent-state.ts";
 import type { FoundRuntime } from "../../runtime/discovery.ts";
 import { openDiskSource } from "../../runtime/host/disk-source.ts";
 import { openNodeRuntime } from "../../runtime/open-runtime.ts";
+import type { RegistryAccess } from "../../runtime/registry-access.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { version } from "../version.ts";
 
@@ -38,12 +39,12 @@ export async function openNodeAgent(
 ): Promise<AsyncDisposable & { readonly agent: Agent; readonly runtime: Runtime }> {
   const { runtime, images, close } = await openNodeRuntime(found);
   const resolver = new LazyImageResolver(async () => {
-    const [{ RegistryImageResolver }, { readRegistryAccess }] = await Promise.all([
+    const [{ RegistryImageResolver }, access] = await Promise.all([
       import("../../agent/refresh/registry-image-resolver.ts"),
-      import("../../runtime/containerd/registry/registry-access.ts"),
+      accessOf(found),
     ]);
     return new RegistryImageResolver({
-      access: () => readRegistryAccess(found.address),
+      access,
       settings: () => node.current().agent,
       environment: node.environment,
       userAgent: `nodewarm/${version()}`,
@@ -74,4 +75,15 @@ export async function openNodeAgent(
       await close();
     },
   };
+}
+
+/** Who pulls images on this node for users knows how registries are reached: Docker, where images are in a containerd below it. */
+async function accessOf(found: FoundRuntime): Promise<() => Promise<RegistryAccess>> {
+  const docker = found.kind === "containerd" ? found.docker : found.address;
+  if (docker === undefined) {
+    const { readRegistryAccess } = await import("../../runtime/containerd/registry/registry-access.ts");
+    return () => readRegistryAccess(found.address);
+  }
+  const { readDockerRegistryAccess } = await import("../../runtime/docker/registry/docker-registry-access.ts");
+  return () => readDockerRegistryAccess(docker);
 }

@@ -78,9 +78,11 @@ export class EndpointDirectory {
     try {
       return await work(endpoint);
     } catch (error) {
-      if (!endpoint.fallsBackToHttp || !speaksNoTls(error)) throw error;
+      if (!endpoint.fallsBackToHttp) throw error;
       const asPlain = { ...endpoint, origin: endpoint.origin.replace(/^https:/, "http:") };
-      this.#plain.set(endpoint, asPlain);
+      if (speaksNoTls(error)) this.#plain.set(endpoint, asPlain);
+      // Plain HTTP has another port, where none is named. Nothing is known for the next time: the server may be starting.
+      else if (!isRefused(error) || /:\d+$/.test(endpoint.origin)) throw error;
       this.#originals.set(asPlain, endpoint);
       return work(asPlain);
     }
@@ -117,12 +119,19 @@ export class EndpointDirectory {
 
 /** OpenSSL's words for an answer that is no TLS record, and a handshake that the other side ends or never answers. */
 function speaksNoTls(error: unknown): boolean {
-  for (let at = error; at instanceof Error; at = at instanceof TryAgain ? at.failure : at.cause) {
-    if ("code" in at && /^(?:EPROTO|ERR_SSL_)/.test(String(at.code))) {
-      return /wrong version number|packet length too long|http request|record layer|unknown protocol/i.test(at.message);
-    }
-  }
-  return false;
+  const failure = causeWithCode(error, /^(?:EPROTO|ERR_SSL_)/);
+  const words = /wrong version number|packet length too long|http request|record layer|unknown protocol/i;
+  return failure !== undefined && words.test(failure.message);
+}
+
+function isRefused(error: unknown): boolean {
+  return causeWithCode(error, /^ECONNREFUSED$/) !== undefined;
+}
+
+function causeWithCode(error: unknown, code: RegExp): Error | undefined {
+  for (let at = error; at instanceof Error; at = at instanceof TryAgain ? at.failure : at.cause)
+    if ("code" in at && code.test(String(at.code))) return at;
+  return undefined;
 }
 
 function withEarlier(error: unknown, earlier: string | undefined): unknown {

@@ -148,7 +148,7 @@ async function clientCertificates(table: Table): Promise<TlsSettings["client"]> 
 }
 
 /** Docker's form without hosts.toml: `*.crt` are authorities, `*.cert` and `*.key` a client certificate. */
-async function withCertificateFiles(
+export async function withCertificateFiles(
   folder: string,
   files: readonly string[],
   endpoints: readonly Endpoint[],

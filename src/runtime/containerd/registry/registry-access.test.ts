@@ -1,11 +1,9 @@
 import assert from "node:assert/strict";
-import { appendFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { appendFile, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { containerdRuntimes } from "../../../../test/support/runtimes/fleet.ts";
-import { temporaryDirectory } from "../../../../test/support/temporary.ts";
-import { type RegistryAccess, readRegistryAccess } from "./registry-access.ts";
-import { unitEnvironment } from "./unit-environment.ts";
+import { type ContainerdRegistryAccess, readRegistryAccess } from "./registry-access.ts";
 
 const secret = "canary-b1d7-password";
 
@@ -51,7 +49,7 @@ ${major === 1 ? `[${registry}.configs."b.example".tls]\ninsecure_skip_verify = t
 `,
       );
       await daemon.start();
-      const access: RegistryAccess = await readRegistryAccess(daemon.address);
+      const access: ContainerdRegistryAccess = await readRegistryAccess(daemon.address);
       assert.deepEqual(access.hostsDirectories, []);
       assert.deepEqual(access.tables.mirrors, { "a.example": ["http://127.0.0.1:5000", "https://b.example/root"] });
       assert.deepEqual(access.tables.configs["b.example"], {
@@ -66,44 +64,4 @@ test("a containerd that does not run is known by its files and its unit", async 
   const access = await readRegistryAccess("/run/nodewarm-no-such.sock", { unit: "nodewarm-no-such.service" });
   assert.match(access.source, /config\.toml$/);
   assert.deepEqual(access.environment, {});
-});
-
-describe("the environment of a unit", () => {
-  const write = async (root: string, path: string, text: string): Promise<void> => {
-    await mkdir(join(root, path, ".."), { recursive: true });
-    await writeFile(join(root, path), text);
-  };
-
-  test("comes from the unit, its drop-ins in the order of their names, and files that those name", async () => {
-    await using scope = new AsyncDisposableStack();
-    const root = await temporaryDirectory(scope);
-    await write(
-      root,
-      "usr/lib/systemd/system/c.service",
-      "[Unit]\nEnvironment=A=unit\n[Service]\nEnvironment=A=1 B=2\n",
-    );
-    await write(
-      root,
-      "etc/systemd/system/c.service.d/20-b.conf",
-      "[Service]\nEnvironment=\"NO_PROXY=a, b\" \\\n C='x y'\n",
-    );
-    await write(root, "etc/systemd/system/c.service.d/10-a.conf", "[Service]\nEnvironment=B=3 NO_PROXY=z\n");
-    await write(root, "usr/lib/systemd/system/c.service.d/10-a.conf", "[Service]\nEnvironment=B=hidden\n");
-    await write(
-      root,
-      "usr/lib/systemd/system/c.service.d/30.conf",
-      "# no\n[Service]\nEnvironmentFile=-/etc/none\nEnvironmentFile=/etc/env\n",
-    );
-    await write(root, "etc/env", '# comment\nHTTPS_PROXY="http://p:1"\n\nA=9\n');
-    const expected = { A: "9", B: "3", NO_PROXY: "a, b", C: "x y", HTTPS_PROXY: "http://p:1" };
-    assert.deepEqual(await unitEnvironment("c.service", root), expected);
-  });
-
-  test("is emptied by an empty assignment", async () => {
-    await using scope = new AsyncDisposableStack();
-    const root = await temporaryDirectory(scope);
-    await write(root, "lib/systemd/system/c.service", "[Service]\nEnvironment=A=1\nEnvironment=\nEnvironment=B=2\n");
-    assert.deepEqual(await unitEnvironment("c.service", root), { B: "2" });
-    assert.deepEqual(await unitEnvironment("other.service", root), {});
-  });
 });

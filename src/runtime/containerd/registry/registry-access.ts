@@ -1,31 +1,17 @@
-import { readFile } from "node:fs/promises";
 import type { Credential } from "../../../oci/credentials/credential.ts";
 import { causeText } from "../../../oci/oci-error.ts";
-import type { MirrorConfig, MirrorTables } from "../../../oci/registry/mirror-endpoints.ts";
+import { type MirrorConfig, type MirrorTables, mirrorCredentials } from "../../../oci/registry/mirror-endpoints.ts";
 import { sharesMountNamespace } from "../../host/mount-namespace.ts";
+import { proxyEnvironment } from "../../host/proxy-environment.ts";
+import type { RegistryAccess } from "../../registry-access.ts";
 import { type ContainerdClient, openContainerd } from "../client/containerd-client.ts";
 import { openCri } from "../client/cri/cri-client.ts";
 import { readConfiguration } from "../configuration.ts";
 import { socketOwner } from "../socket-owner.ts";
-import { unitEnvironment } from "./unit-environment.ts";
+import { type ContainerdRegistries, containerdEndpoints } from "./containerd-endpoints.ts";
 
 /** How a containerd reaches registries. Paths are those that it sees. */
-export type RegistryAccess = {
-  /** Where this was read, for a person. */
-  readonly source: string;
-  /** Whether the daemon ran; what its files say need not be what it will start with. */
-  readonly isRunning: boolean;
-  /** Folders of hosts.toml files; the first that knows a host counts. None: `tables` hold. */
-  readonly hostsDirectories: readonly string[];
-  /** The old form. Its mirrors do not count where there are `hostsDirectories`; credentials do. */
-  readonly tables: MirrorTables;
-  /** `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY` in the cases that are set. */
-  readonly environment: Readonly<Record<string, string>>;
-  /** What could not be read, without which this was made. */
-  readonly problems: readonly string[];
-  /** A path that containerd sees, as this program reaches it. */
-  local(path: string): string;
-};
+export type ContainerdRegistryAccess = RegistryAccess & ContainerdRegistries;
 
 /** Since 2.2, where neither `config_path` nor mirrors are set (`plugins/cri/images/plugin.go`). */
 const defaultDirectories = "/etc/containerd/certs.d:/etc/docker/certs.d";
@@ -47,7 +33,7 @@ type RegistryTable = {
 export async function readRegistryAccess(
   address: string,
   options: { readonly unit?: string } = {},
-): Promise<RegistryAccess> {
+): Promise<ContainerdRegistryAccess> {
   using client = openContainerd(address);
   const pid = await daemonPid(client).catch(() => undefined);
   const isOwnNamespace = pid === undefined || (await sharesMountNamespace(pid).catch(() => true));
@@ -62,14 +48,15 @@ export async function readRegistryAccess(
   const tables = mirrorTables(table, problems);
   const hasDefault = told?.configPath === undefined && pid !== undefined && (await isAtLeast22(client));
   const path = table.configPath || (hasDefault && Object.keys(tables.mirrors).length === 0 ? defaultDirectories : "");
+  const registries = { hostsDirectories: path.split(":").filter((each) => each !== ""), tables, local };
   return {
+    ...registries,
     isRunning: pid !== undefined,
     source: told === undefined ? configuration.path : `containerd at ${address}`,
-    hostsDirectories: path.split(":").filter((each) => each !== ""),
-    tables,
     environment: await proxyEnvironment(pid, options.unit ?? "containerd.service"),
     problems,
-    local,
+    credentials: mirrorCredentials(tables.configs),
+    endpoints: (host, onProblem) => containerdEndpoints(registries, host, onProblem),
   };
 }
 
@@ -146,17 +133,6 @@ async function isAtLeast22(client: ContainerdClient): Promise<boolean> {
   const { version } = await client.version.get({ timeoutMs }).catch(() => ({ version: "" }));
   const [, major, minor] = /^v?(\d+)\.(\d+)/.exec(version) ?? [];
   return Number(major) > 2 || (Number(major) === 2 && Number(minor) >= 2);
-}
-
-async function proxyEnvironment(pid: number | undefined, unit: string): Promise<Record<string, string>> {
-  const all = pid === undefined ? await unitEnvironment(unit) : await processEnvironment(pid);
-  return Object.fromEntries(Object.entries(all).filter(([name]) => /^(?:https?|no)_proxy$/i.test(name)));
-}
-
-async function processEnvironment(pid: number): Promise<Record<string, string>> {
-  const text = await readFile(`/proc/${pid}/environ`, "utf8").catch(() => "");
-  const pairs = text.split("\0").map((pair) => /^([^=]+)=(.*)$/s.exec(pair));
-  return Object.fromEntries(pairs.flatMap((pair) => (pair ? [[pair[1] ?? "", pair[2] ?? ""]] : [])));
 }
 
 /** A parser's message quotes the file, which may hold passwords. A daemon without a file runs with its defaults. */
