@@ -1,4 +1,4 @@
-import type { AgentRecord } from "../../src/agent/state/agent-state.ts";
+import type { NodeRecord } from "../../src/agent/state/agent-state.ts";
 import { writeStateDocument } from "../../src/agent/state/state-document.ts";
 import { mediaTypes } from "../../test/support/image-maker.ts";
 
@@ -124,10 +124,15 @@ metadata: { name: web }
 spec: { images: [{ ref: "nginx:1.25" }] }
 `;
 
-const state: AgentRecord = {
-  tags: { "docker.io/library/a:1": { digest: digest("1"), atSeconds: 1, disk: { line: "base", sequence: 4 } } },
-  holds: ["a".repeat(64)],
-  byHand: { ["b".repeat(64)]: { path: "/disks/b.erofs" } },
+const state: NodeRecord = {
+  runtimes: {
+    "containerd /run/containerd/containerd.sock k8s.io": {
+      tags: { "docker.io/library/a:1": { digest: digest("1"), atSeconds: 1, disk: { line: "base", sequence: 4 } } },
+      holds: ["a".repeat(64)],
+      byHand: { ["b".repeat(64)]: { path: "/disks/b.erofs" } },
+      evicted: { [digest("2")]: { atSeconds: 2 } },
+    },
+  },
   seenDisks: {
     ["c".repeat(64)]: [{ path: "/disks/c.erofs", device: "8:1", inode: "12", sizeBytes: 4096, ctimeNs: "1700000000" }],
   },

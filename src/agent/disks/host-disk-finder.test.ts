@@ -26,14 +26,14 @@ import { file, tar } from "../../../test/support/tar-maker.ts";
 import { type Scope, temporaryDirectory } from "../../../test/support/temporary.ts";
 import { readDiskSource } from "../../runtime/host/disk-source.ts";
 import { AgentError } from "../agent-error.ts";
-import type { AgentState } from "../state/agent-state.ts";
+import type { DiskMemory } from "../state/agent-state.ts";
 import { MemoryState } from "../state/memory-state.ts";
 import { HostDiskFinder } from "./host-disk-finder.ts";
 
 const { signal } = new AbortController();
 const pollMs = 50;
 
-async function openFinder(scope: Scope, folders: readonly string[], state: AgentState = new MemoryState()) {
+async function openFinder(scope: Scope, folders: readonly string[], state: DiskMemory = new MemoryState()) {
   const finder = await HostDiskFinder.open({ places: { folders, devices: [], allow: [] }, state, pollMs });
   scope.defer(() => finder.close());
   return finder;

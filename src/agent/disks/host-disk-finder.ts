@@ -8,7 +8,7 @@ import { syncDirectory } from "../../runtime/host/sync-filesystem.ts";
 import { errorCode } from "../../runtime/host/system-calls.ts";
 import type { OpenDisk } from "../../runtime/runtime.ts";
 import { AgentError } from "../agent-error.ts";
-import type { AgentState, SeenDisk } from "../state/agent-state.ts";
+import type { DiskMemory, SeenDisk } from "../state/agent-state.ts";
 import { ChangeSignal } from "./change-signal.ts";
 import { type Candidate, deviceCandidates, fileCandidates, lookAtFile } from "./disk-candidates.ts";
 import type { DiskFinder, DiskIdentity, FoundDisk } from "./disk-finder.ts";
@@ -24,7 +24,7 @@ import { VerificationQueue } from "./verification-queue.ts";
 export type HostDiskFinderOptions = {
   readonly places: DiskPlaces;
   /** Remembers what was verified. Stays open. */
-  readonly state: AgentState;
+  readonly state: DiskMemory;
   /** How often places are looked at that the kernel does not tell of; 2 s when left out. */
   readonly pollMs?: number;
 };
@@ -34,7 +34,7 @@ const answerMs = 5000;
 
 /** The disks of this machine. Runs until it is closed. */
 export class HostDiskFinder implements DiskFinder {
-  readonly #state: AgentState;
+  readonly #state: DiskMemory;
   readonly #pollMs: number;
   readonly #changed = new ChangeSignal();
   readonly #queue = new VerificationQueue();

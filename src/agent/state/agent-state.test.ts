@@ -6,13 +6,17 @@ import type { Digest } from "../../oci/descriptor.ts";
 import { AgentError } from "../agent-error.ts";
 import { type AgentRecord, type AgentState, emptyRecord } from "./agent-state.ts";
 import { FolderState } from "./folder-state.ts";
-import { MemoryState } from "./memory-state.ts";
+import { MemoryNodeState, MemoryState } from "./memory-state.ts";
+import { RuntimeState } from "./runtime-state.ts";
 
 /** An agent's state that the next agent opens again. */
-type Setting = { readonly open: () => Promise<AgentState> };
+type Setting = { readonly open: () => Promise<Opened> };
+
+type Opened = { readonly state: AgentState; readonly close: () => Promise<void> };
 
 const digest: Digest = `sha256:${"a".repeat(64)}`;
 const id = "b".repeat(64);
+const runtime = "containerd /run/containerd/containerd.sock k8s.io";
 const full: AgentRecord = {
   tags: { "example.com/app:v1": { digest, atSeconds: 0 } },
   holds: [id],
@@ -21,6 +25,7 @@ const full: AgentRecord = {
     [id]: [{ path: "/disk", device: "8:1", inode: "18446744073709551615", sizeBytes: 4096, ctimeNs: "0" }],
   },
   seededDisks: { [id]: { path: "/disk", sizeBytes: 4096 } },
+  evicted: { [digest]: { atSeconds: 1 } },
 };
 
 function conformance(name: string, makeSetting: (scope: Scope) => Promise<Setting>): void {
@@ -28,14 +33,14 @@ function conformance(name: string, makeSetting: (scope: Scope) => Promise<Settin
     test("begins empty, and holds what it is changed to", async () => {
       await using scope = new AsyncDisposableStack();
       const { open } = await makeSetting(scope);
-      const state = await open();
+      const { state, close } = await open();
       assert.deepEqual(state.record, emptyRecord);
       await state.change(() => full);
       assert.deepEqual(state.record, full);
       assert.deepEqual(state.conditions, []);
-      await state.close();
-      const next = await open();
-      scope.defer(() => next.close());
+      await close();
+      const { state: next, close: closeNext } = await open();
+      scope.defer(closeNext);
       assert.deepEqual(next.record, full);
       assert.deepEqual(next.conditions, []);
     });
@@ -43,21 +48,21 @@ function conformance(name: string, makeSetting: (scope: Scope) => Promise<Settin
     test("a change shows in memory at once, and each sees those before it", async () => {
       await using scope = new AsyncDisposableStack();
       const { open } = await makeSetting(scope);
-      const state = await open();
+      const { state, close } = await open();
       const ids = Array.from({ length: 50 }, (_, number) => `${number}`.padStart(64, "0"));
       const changes = ids.map((each) => state.change((record) => ({ ...record, holds: [...record.holds, each] })));
       assert.deepEqual(state.record.holds, ids);
       await Promise.all(changes);
-      await state.close();
-      const next = await open();
-      scope.defer(() => next.close());
+      await close();
+      const { state: next, close: closeNext } = await open();
+      scope.defer(closeNext);
       assert.deepEqual(next.record.holds, ids);
     });
 
     test("an edit that throws changes nothing", async () => {
       await using scope = new AsyncDisposableStack();
-      const state = await (await makeSetting(scope)).open();
-      scope.defer(() => state.close());
+      const { state, close } = await (await makeSetting(scope)).open();
+      scope.defer(close);
       await assert.rejects(
         state.change(() => {
           throw new RangeError("no");
@@ -72,31 +77,58 @@ function conformance(name: string, makeSetting: (scope: Scope) => Promise<Settin
     test("closing waits for what is being written, and may be done twice", async () => {
       await using scope = new AsyncDisposableStack();
       const { open } = await makeSetting(scope);
-      const state = await open();
+      const { state, close } = await open();
       const changed = state.change((record) => ({ ...record, holds: [id] }));
-      await state.close();
-      await state.close();
+      await close();
+      await close();
       await changed;
-      const next = await open();
-      scope.defer(() => next.close());
+      const { state: next, close: closeNext } = await open();
+      scope.defer(closeNext);
       assert.deepEqual(next.record.holds, [id]);
     });
   });
 }
+
+const none = async () => {};
 
 conformance("MemoryState", async () => {
   let before: MemoryState | undefined;
   return {
     open: async () => {
       before = new MemoryState(before?.durable);
-      return before;
+      return { state: before, close: none };
     },
   };
 });
 
-conformance("FolderState", async (scope) => {
+conformance("RuntimeState of a MemoryNodeState", async () => {
+  let before: MemoryNodeState | undefined;
+  return {
+    open: async () => {
+      before = new MemoryNodeState(before?.durable);
+      return { state: new RuntimeState(before, runtime), close: none };
+    },
+  };
+});
+
+conformance("RuntimeState of a FolderState", async (scope) => {
   const folder = join(await temporaryDirectory(scope, "state"), "var/state");
-  return { open: () => FolderState.open(folder, { signal: new AbortController().signal }) };
+  return {
+    open: async () => {
+      const node = await FolderState.open(folder, { signal: new AbortController().signal });
+      return { state: new RuntimeState(node, runtime), close: () => node.close() };
+    },
+  };
+});
+
+test("agents of two runtimes share what is known of disks, and nothing else", async () => {
+  const node = new MemoryNodeState();
+  const [first, second] = [new RuntimeState(node, runtime), new RuntimeState(node, "docker-graph /run/docker.sock")];
+  await first.change(() => full);
+  const { seenDisks, seededDisks } = full;
+  assert.deepEqual(second.record, { ...emptyRecord, seenDisks, seededDisks });
+  await second.change((record) => ({ ...record, holds: ["d".repeat(64)], seenDisks: {} }));
+  assert.deepEqual(first.record, { ...full, seenDisks: {} });
 });
 
 test("MemoryState fails when told to, and keeps the change in memory", async () => {

@@ -9,13 +9,16 @@ import { needs } from "../../../test/support/privileges.ts";
 import { run, waitUntil } from "../../../test/support/processes.ts";
 import { type Scope, temporaryDirectory } from "../../../test/support/temporary.ts";
 import { AgentError } from "../agent-error.ts";
-import { emptyRecord } from "./agent-state.ts";
+import { emptyNodeRecord, emptyRuntimeRecord, type NodeRecord } from "./agent-state.ts";
 import { FolderState, type FolderStateOptions } from "./folder-state.ts";
+import { MemoryNodeState } from "./memory-state.ts";
+import { RuntimeState } from "./runtime-state.ts";
 import { parseStateDocument, writeStateDocument } from "./state-document.ts";
 
 const { signal } = new AbortController();
 const id = "c".repeat(64);
-const held = { ...emptyRecord, holds: [id] };
+const runtime = "containerd /run/containerd/containerd.sock k8s.io";
+const held: NodeRecord = { ...emptyNodeRecord, runtimes: { [runtime]: { ...emptyRuntimeRecord, holds: [id] } } };
 const faultSteps = pathToFileURL(join(import.meta.dirname, "../../../test/support/fault-steps.ts")).href;
 
 async function openState(scope: Scope, folder: string, options: Partial<FolderStateOptions> = {}) {
@@ -23,6 +26,9 @@ async function openState(scope: Scope, folder: string, options: Partial<FolderSt
   scope.defer(() => state.close());
   return state;
 }
+
+/** As the agent of a runtime sees and changes it. */
+const ofAgent = (state: FolderState) => new RuntimeState(state, runtime);
 
 const conditionTypes = (state: FolderState) => state.conditions.map(({ type }) => type);
 
@@ -53,9 +59,13 @@ test("a kill at any step leaves the state before or after it, which the next age
       const end = await change(folder, 1, { NODEWARM_FAULT: "kill", NODEWARM_FAULT_STEP: `${number}` });
       assert.equal(end.signal, "SIGKILL", step);
       const state = await openState(scope, folder);
-      assert.deepEqual(state.record.holds, number > steps.indexOf("rename") ? [id, "0".repeat(64)] : [id], step);
+      assert.deepEqual(
+        ofAgent(state).record.holds,
+        number > steps.indexOf("rename") ? [id, "0".repeat(64)] : [id],
+        step,
+      );
       assert.deepEqual(state.conditions, [], step);
-      await state.change((record) => ({ ...record, holds: [] }));
+      await ofAgent(state).change((record) => ({ ...record, holds: [] }));
       assert.deepEqual((await readdir(folder)).sort(), ["lock", "state.json"], step);
     }),
   );
@@ -75,7 +85,7 @@ test("a write that fails at any step says so, holds in memory, and is made good"
     assert.equal(end.code, 3, end.stderr);
     const expected = code === "EIO" ? "state-unusable" : "no-space";
     assert.deepEqual(JSON.parse(end.stdout), { code: expected, conditions: ["StateNotDurable"], holds: 2, after: [] });
-    assert.equal((await openState(scope, folder)).record.holds.length, 2, "closing tried again");
+    assert.equal(ofAgent(await openState(scope, folder)).record.holds.length, 2, "closing tried again");
     assert.deepEqual((await readdir(folder)).sort(), ["lock", "state.json"]);
   }
 });
@@ -88,6 +98,7 @@ test("what is damaged is kept aside, and the agent begins anew", async () => {
     "null",
     "[]",
     '{"formatVersion":"2"}',
+    '{"formatVersion":"3","runtimes":{},"seenDisks":{},"seededDisks":{}}',
     '{"formatVersion":"1","tags":{}}',
     "\0".repeat(4096),
   ];
@@ -95,7 +106,7 @@ test("what is damaged is kept aside, and the agent begins anew", async () => {
     const folder = await temporaryDirectory(scope, "state");
     await writeFile(join(folder, "state.json"), text, { mode: 0o600 });
     const state = await openState(scope, folder);
-    assert.deepEqual([state.record, conditionTypes(state)], [emptyRecord, ["StateDamaged"]]);
+    assert.deepEqual([state.record, conditionTypes(state)], [emptyNodeRecord, ["StateDamaged"]]);
     assert.match(state.conditions[0]?.message ?? "", /state\.json/);
     assert.equal(await readFile(join(folder, "state.json.damaged"), "utf8"), text);
     await state.change(() => held);
@@ -125,7 +136,7 @@ test("what is no file, or could be another user's, is not read", { skip: needs("
     const folder = await temporaryDirectory(scope, "state");
     await make(join(folder, "state.json"));
     const state = await openState(scope, folder);
-    assert.deepEqual([state.record, conditionTypes(state)], [emptyRecord, ["StateDamaged"]], name);
+    assert.deepEqual([state.record, conditionTypes(state)], [emptyNodeRecord, ["StateDamaged"]], name);
     await state.change(() => held);
     assert.deepEqual(parseStateDocument(await readFile(join(folder, "state.json"), "utf8"), name), held);
   }
@@ -159,7 +170,7 @@ test("a state folder serves one agent at a time", async () => {
   scope.defer(() => state.close());
   assert.deepEqual(state.record, held);
   await assert.rejects(
-    first.change(() => emptyRecord),
+    first.change(() => emptyNodeRecord),
     hasCode("state-unusable"),
   );
 });
@@ -175,15 +186,16 @@ describe("file systems that cannot be written", { skip: needs("mount") }, () => 
       Array.from({ length: 100 }, (_, i) => [`a:${i}`, { digest: `sha256:${id}` as const, atSeconds: i }]),
     );
     await assert.rejects(
-      state.change((record) => ({ ...record, tags })),
+      ofAgent(state).change((record) => ({ ...record, tags })),
       hasCode("no-space"),
     );
-    assert.equal(Object.keys(state.record.tags).length, 100);
+    assert.equal(Object.keys(ofAgent(state).record.tags).length, 100);
     assert.deepEqual(conditionTypes(state), ["StateNotDurable"]);
     assert.deepEqual(parseStateDocument(await readFile(join(folder, "state.json"), "utf8"), "state"), held);
     await rm(join(folder, "filler"));
     await waitUntil("it is written", async () => state.conditions.length === 0);
-    assert.deepEqual(parseStateDocument(await readFile(join(folder, "state.json"), "utf8"), "state").tags, tags);
+    const written = parseStateDocument(await readFile(join(folder, "state.json"), "utf8"), "state");
+    assert.deepEqual(written.runtimes[runtime]?.tags, tags);
   });
 
   test("a read-only one: what is there is read, and the agent goes on without", async () => {
@@ -194,11 +206,11 @@ describe("file systems that cannot be written", { skip: needs("mount") }, () => 
     const state = await openState(scope, folder);
     assert.deepEqual([state.record, conditionTypes(state)], [held, ["StateNotDurable"]]);
     await assert.rejects(
-      state.change(() => emptyRecord),
+      state.change(() => emptyNodeRecord),
       hasCode("state-unusable"),
     );
     const none = await openState(scope, join(folder, "none"));
-    assert.deepEqual([none.record, conditionTypes(none)], [emptyRecord, ["StateNotDurable"]]);
+    assert.deepEqual([none.record, conditionTypes(none)], [emptyNodeRecord, ["StateNotDurable"]]);
     await run("mount", ["-o", "remount,rw", folder]);
     await none.change(() => held);
     assert.deepEqual(none.conditions, []);
@@ -206,17 +218,55 @@ describe("file systems that cannot be written", { skip: needs("mount") }, () => 
   });
 });
 
+test("what was written before runtimes were told apart holds for each of them, until it has a record of its own", () => {
+  const other = "docker-graph /run/docker.sock";
+  const byHand = { [id]: { path: "/disk", images: ["a:1"] } };
+  const tags = { "a:1": { digest: `sha256:${id}` as const, atSeconds: 7 } };
+  const first = {
+    formatVersion: "1",
+    tags,
+    holds: [id],
+    byHand,
+    seenDisks: {},
+    seededDisks: { [id]: { path: "/disk", sizeBytes: 1 } },
+  };
+  const record = parseStateDocument(JSON.stringify(first), "state");
+  const state = new MemoryNodeState(record);
+  const agents = [runtime, other].map((key) => new RuntimeState(state, key));
+  for (const agent of agents) {
+    const { formatVersion: _, ...rest } = first;
+    assert.deepEqual(agent.record, { ...rest, evicted: {} });
+  }
+  void agents[0]?.change((each) => ({ ...each, holds: [] }));
+  assert.deepEqual(
+    agents.map((agent) => [agent.record.holds, agent.record.byHand]),
+    [
+      [[], byHand],
+      [[id], byHand],
+    ],
+  );
+  const reread = parseStateDocument(writeStateDocument(state.record), "state");
+  assert.deepEqual(reread, state.record);
+});
+
 test("no document stops the agent or yields what is no record", () => {
+  const own = {
+    tags: fc.dictionary(fc.string(), fc.anything()),
+    holds: fc.array(fc.oneof(fc.constant(id), fc.string())),
+    byHand: fc.dictionary(fc.oneof(fc.constant(id), fc.constant("__proto__"), fc.string()), fc.anything()),
+  };
+  const evicted = fc.dictionary(fc.oneof(fc.constant(`sha256:${id}`), fc.string()), fc.record({ atSeconds: fc.nat() }));
+  const ofRuntime = fc.record({ ...own, evicted }, { requiredKeys: [] });
   const json = fc.oneof(
     fc.json(),
     fc.string(),
     fc
       .record(
         {
-          formatVersion: fc.constantFrom("1", "2", 1),
-          tags: fc.dictionary(fc.string(), fc.anything()),
-          holds: fc.array(fc.oneof(fc.constant(id), fc.string())),
-          byHand: fc.dictionary(fc.oneof(fc.constant(id), fc.constant("__proto__"), fc.string()), fc.anything()),
+          formatVersion: fc.constantFrom("1", "2", 1, "3"),
+          ...own,
+          runtimes: fc.dictionary(fc.oneof(fc.string(), fc.constant("__proto__")), ofRuntime),
+          unassigned: ofRuntime,
           seenDisks: fc.dictionary(fc.string(), fc.anything()),
           seededDisks: fc.constant({}),
         },
@@ -229,7 +279,8 @@ test("no document stops the agent or yields what is no record", () => {
       try {
         const record = parseStateDocument(text, "state");
         assert.deepEqual(parseStateDocument(writeStateDocument(record), "state"), record);
-        assert.ok(record.holds.every((each) => /^[0-9a-f]{64}$/.test(each)));
+        for (const each of Object.values(record.runtimes))
+          assert.ok(each.holds.every((held) => /^[0-9a-f]{64}$/.test(held)));
       } catch (error) {
         if (!hasCode("state-unusable")(error)) throw error;
       }
@@ -261,14 +312,16 @@ type End = {
 function change(folder: string, count: number, env: Readonly<Record<string, string>>): Promise<End> {
   const script = `
     import { FolderState } from ${JSON.stringify(join(import.meta.dirname, "folder-state.ts"))};
+    import { RuntimeState } from ${JSON.stringify(join(import.meta.dirname, "runtime-state.ts"))};
     const state = await FolderState.open(process.argv[1], { signal: new AbortController().signal });
     const holds = Array.from({ length: ${count} }, (_, i) => String(i).padStart(64, "0"));
+    const agent = new RuntimeState(state, ${JSON.stringify(runtime)});
     const types = () => state.conditions.map(({ type }) => type);
     try {
-      await Promise.all(holds.map((id) => state.change((record) => ({ ...record, holds: [...record.holds, id] }))));
+      await Promise.all(holds.map((id) => agent.change((record) => ({ ...record, holds: [...record.holds, id] }))));
       await state.close();
     } catch ({ code }) {
-      const seen = { code, conditions: types(), holds: state.record.holds.length };
+      const seen = { code, conditions: types(), holds: agent.record.holds.length };
       await state.close();
       console.log(JSON.stringify({ ...seen, after: types() }));
       process.exitCode = 3;

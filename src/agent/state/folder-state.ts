@@ -5,7 +5,7 @@ import { lockFile } from "../../runtime/host/file-lock.ts";
 import { errorCode } from "../../runtime/host/system-calls.ts";
 import type { Condition } from "../../runtime/runtime.ts";
 import { AgentError } from "../agent-error.ts";
-import { type AgentRecord, type AgentState, emptyRecord } from "./agent-state.ts";
+import { emptyNodeRecord, type NodeRecord, type NodeState } from "./agent-state.ts";
 import { parseStateDocument, writeStateDocument } from "./state-document.ts";
 import { prepareFolder, readStateFile, setAside, statePath, writeStateFile } from "./state-file.ts";
 
@@ -20,17 +20,17 @@ export type FolderStateOptions = {
 /** For a lock that was not to be had at the start: opening its file takes a moment, and must not pass for another agent. */
 const relockMs = 1000;
 
-type Loaded = { readonly record: AgentRecord; readonly condition: Condition | undefined };
+type Loaded = { readonly record: NodeRecord; readonly condition: Condition | undefined };
 
 /**
- * State in a folder that one agent holds at a time: `state.json`, replaced as a whole. What is damaged or lost, and a folder that cannot be
+ * State of a node in a folder that one agent holds at a time: `state.json`, replaced as a whole. What is damaged or lost, and a folder that cannot be
  * written, gives a condition and an agent that works.
  */
-export class FolderState implements AgentState {
+export class FolderState implements NodeState {
   readonly #folder: string;
   #lock: AsyncDisposable | undefined;
   readonly #retryMs: number;
-  #record: AgentRecord;
+  #record: NodeRecord;
   /** Of the reading. */
   #found: Condition | undefined;
   /** Of the last try to write. */
@@ -59,7 +59,7 @@ export class FolderState implements AgentState {
     const { signal, waitMs = 10_000, retryMs = 30_000 } = options;
     const prepared = await attempt(() => prepareFolder(folder));
     if (prepared !== undefined) {
-      const state = new FolderState(folder, undefined, { record: emptyRecord, condition: undefined }, retryMs);
+      const state = new FolderState(folder, undefined, { record: emptyNodeRecord, condition: undefined }, retryMs);
       state.#fail(prepared);
       return state;
     }
@@ -69,7 +69,7 @@ export class FolderState implements AgentState {
     return state;
   }
 
-  get record(): AgentRecord {
+  get record(): NodeRecord {
     return this.#record;
   }
 
@@ -77,12 +77,13 @@ export class FolderState implements AgentState {
     return [this.#found, this.#failed].filter((condition) => condition !== undefined);
   }
 
-  async change(edit: (record: AgentRecord) => AgentRecord): Promise<void> {
+  async change(edit: (record: NodeRecord) => NodeRecord): Promise<void> {
     if (this.#isClosed) throw new AgentError("state-unusable", `${this.#folder}: the state has been closed`);
     this.#record = edit(this.#record);
     await this.#save();
   }
 
+  /** Waits for what is being written, and lets another agent have the folder. May be called twice. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -146,12 +147,12 @@ async function load(folder: string): Promise<Loaded> {
     const text = await readStateFile(folder);
     if (text !== undefined) return { record: parseStateDocument(text, path), condition: undefined };
     const message = `there is no ${path}: this is the first start, or it was lost; holds of disks are gone then, all else is found out again`;
-    return { record: emptyRecord, condition: { type: "StateMissing", message } };
+    return { record: emptyNodeRecord, condition: { type: "StateMissing", message } };
   } catch (error) {
     const kept = await setAside(folder).catch(() => undefined);
     const where = kept === undefined ? "it will be replaced" : `it was kept as ${kept}`;
     const message = `${causeText(error)}; the agent began with an empty state, and ${where}; holds of disks are gone`;
-    return { record: emptyRecord, condition: { type: "StateDamaged", message } };
+    return { record: emptyNodeRecord, condition: { type: "StateDamaged", message } };
   }
 }
 

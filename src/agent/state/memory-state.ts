@@ -1,24 +1,31 @@
 import type { Condition } from "../../runtime/runtime.ts";
 import type { AgentError } from "../agent-error.ts";
-import { type AgentRecord, type AgentState, emptyRecord } from "./agent-state.ts";
+import {
+  type AgentRecord,
+  emptyNodeRecord,
+  emptyRecord,
+  type NodeRecord,
+  type NodeState,
+  type State,
+} from "./agent-state.ts";
 
-/** The state of an agent without a folder, for tests. */
-export class MemoryState implements AgentState {
-  #record: AgentRecord;
-  #durable: AgentRecord;
+/** A state without a folder, for tests. */
+class KeptInMemory<Kept> implements State<Kept> {
+  #record: Kept;
+  #durable: Kept;
   #failure: AgentError | undefined;
 
-  constructor(record: AgentRecord = emptyRecord) {
+  constructor(record: Kept) {
     this.#record = record;
     this.#durable = record;
   }
 
-  get record(): AgentRecord {
+  get record(): Kept {
     return this.#record;
   }
 
   /** What the next agent would find. */
-  get durable(): AgentRecord {
+  get durable(): Kept {
     return this.#durable;
   }
 
@@ -32,12 +39,24 @@ export class MemoryState implements AgentState {
     if (failure === undefined) this.#durable = this.#record;
   }
 
-  async change(edit: (record: AgentRecord) => AgentRecord): Promise<void> {
+  async change(edit: (record: Kept) => Kept): Promise<void> {
     this.#record = edit(this.#record);
     await Promise.resolve();
     if (this.#failure !== undefined) throw this.#failure;
     this.#durable = this.#record;
   }
+}
 
-  async close(): Promise<void> {}
+/** That of one agent. */
+export class MemoryState extends KeptInMemory<AgentRecord> {
+  constructor(record: AgentRecord = emptyRecord) {
+    super(record);
+  }
+}
+
+/** That of a node whose runtimes have an agent each. */
+export class MemoryNodeState extends KeptInMemory<NodeRecord> implements NodeState {
+  constructor(record: NodeRecord = emptyNodeRecord) {
+    super(record);
+  }
 }

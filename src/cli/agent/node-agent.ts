@@ -10,7 +10,8 @@ import { LazyImageResolver } from "../../agent/refresh/lazy-image-resolver.ts";
 import type { AgentMetrics } from "../../agent/serve/agent-metrics.ts";
 import { PsiGauge } from "../../agent/space/pressure-gauge.ts";
 import { StatfsGauge } from "../../agent/space/statfs-gauge.ts";
-import type { AgentState } from "../../agent/state/agent-state.ts";
+import type { NodeState } from "../../agent/state/agent-state.ts";
+import { RuntimeState } from "../../agent/state/runtime-state.ts";
 import type { FoundRuntime } from "../../runtime/discovery.ts";
 import { openDiskSource } from "../../runtime/host/disk-source.ts";
 import { openNodeRuntime } from "../../runtime/open-runtime.ts";
@@ -22,7 +23,7 @@ import { version } from "../version.ts";
 export type NodeParts = {
   /** Path of the documents. */
   readonly configuration: string;
-  readonly state: AgentState;
+  readonly state: NodeState;
   readonly disks: HostDiskFinder;
   /** What is in force; changed by `onConfiguration`. */
   readonly current: () => Configuration;
@@ -59,7 +60,7 @@ export async function openNodeAgent(
     openByHand: openDiskSource,
     holders: new HostDiskHolders(),
     resolver,
-    state: node.state,
+    state: new RuntimeState(node.state, runtimeKey(found)),
     space: new StatfsGauge(),
     pressure: new PsiGauge(),
     clock: systemClock,
@@ -75,6 +76,11 @@ export async function openNodeAgent(
       await close();
     },
   };
+}
+
+/** Of the runtime in the state of its node. Its name will not do: that tells its version. */
+function runtimeKey({ kind, address, ...rest }: FoundRuntime): string {
+  return [kind, address, ...("namespace" in rest ? [rest.namespace] : [])].join(" ");
 }
 
 /** Who pulls images on this node for users knows how registries are reached: Docker, where images are in a containerd below it. */
