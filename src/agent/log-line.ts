@@ -9,6 +9,8 @@ export type LogFields = {
   readonly disk?: string;
   readonly path?: string;
   readonly phase?: string;
+  /** Where the node has an image from. */
+  readonly source?: "disk" | "registry" | "node";
   readonly reason?: string;
   readonly seconds?: number;
   readonly address?: string;
@@ -61,9 +63,15 @@ export const logEvents = {
   },
   "image-phase": {
     level: "info",
-    fields: ["image", "digest", "phase", "reason"],
-    meaning: "An image is in another phase than before.",
+    fields: ["image", "digest", "phase", "source", "reason"],
+    meaning: "A wanted image is in another phase than before.",
   },
+  "image-lost": {
+    level: "warning",
+    fields: ["image", "digest"],
+    meaning: "Others took a warm image away, or moved its name; that is undone.",
+  },
+  "image-unwanted": { level: "info", fields: ["image"], meaning: "An image is not wanted any more." },
   "action-done": {
     level: "info",
     fields: ["action", "image", "digest", "disk", "path", "seconds"],

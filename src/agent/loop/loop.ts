@@ -9,7 +9,7 @@ import { emptyMemory, type Memory, notice } from "../decide/memory.ts";
 import type { World } from "../decide/world.ts";
 import { ChangeSignal } from "../disks/change-signal.ts";
 import { errorFields } from "../log-line.ts";
-import type { AgentStatus, ImagePhase } from "../status.ts";
+import type { AgentStatus } from "../status.ts";
 import { perform } from "./acting.ts";
 import { Admission } from "./admission.ts";
 import { Alarm } from "./alarm.ts";
@@ -19,6 +19,7 @@ import { Looker } from "./look.ts";
 import { makeWorld } from "./make-world.ts";
 import { afterDecision, afterFailure, afterStart, afterSuccess, forgetFailures } from "./memories.ts";
 import type { AgentParts } from "./parts.ts";
+import { PhaseLog } from "./phase-log.ts";
 import { reportStatus } from "./report.ts";
 import { Runner } from "./runner.ts";
 import { Unsettled } from "./unsettled.ts";
@@ -50,7 +51,7 @@ export class Loop {
   readonly #runner: Runner;
   readonly #unsettled = new Unsettled();
   readonly #progress = new Map<string, FetchProgress>();
-  readonly #phases = new Map<string, { readonly phase: ImagePhase; readonly sinceMs: number }>();
+  readonly #phaseLog: PhaseLog;
   #memory: Memory;
   #configuration: Configuration | undefined;
   #problem: Condition | undefined;
@@ -63,8 +64,9 @@ export class Loop {
   #seen: { readonly world: World; readonly decision: Decision } | undefined;
 
   constructor(parts: AgentParts) {
-    const { clock, space, pressure, keeper } = parts;
+    const { clock, space, pressure, keeper, log } = parts;
     this.#parts = parts;
+    this.#phaseLog = new PhaseLog(log);
     this.#alarm = new Alarm(clock);
     this.#looker = new Looker(parts);
     this.#memory = emptyMemory(clock.nowMs());
@@ -95,7 +97,7 @@ export class Loop {
     const conditions = [...troubles, ...state.conditions, ...ofRegistries, ...notes];
     const shared = { runtime: runtime.name, gate: this.#gate.status, conditions };
     if (this.#seen === undefined) return { ...shared, images: [], disks: [], sets: [] };
-    const facts = { progress: this.#progress, phases: this.#phases, nowMs: clock.nowMs() };
+    const facts = { progress: this.#progress, phases: this.#phaseLog.phases, nowMs: clock.nowMs() };
     return reportStatus({ ...shared, ...this.#seen, ...facts });
   }
 
@@ -193,6 +195,7 @@ export class Loop {
     }
     this.#lookFailures = 0;
     this.#runtimeTrouble = undefined;
+    const before = this.#memory;
     this.#memory = notice(world);
     world = { ...world, memory: this.#memory };
     const decision = decide(world);
@@ -200,7 +203,7 @@ export class Loop {
     this.#memory = afterDecision(this.#memory, decision.wished);
     this.#admission.configure(world.policy, world.sets);
     this.#runner.follow(decision.actions);
-    this.#notePhases(decision, world);
+    this.#phaseLog.note(before, world, decision);
     const gateMs = this.#judgeGate();
     const nextMs = Math.min(decision.nextAtMs, gateMs, this.#compareAtMs, ...world.unsettled.values());
     this.#alarm.ringAt(Math.max(nextMs, clock.nowMs() + passGapMs));
@@ -297,18 +300,6 @@ export class Loop {
     const { isReady, reason } = this.#gate.status;
     if (isReady && !wasReady) this.#parts.log({ event: "ready", fields: { reason } });
     return nextAtMs;
-  }
-
-  #notePhases({ images }: Decision, { nowMs, desired }: World): void {
-    const digests = new Map(desired.map(({ name, wanted }) => [name, wanted?.digest]));
-    for (const name of this.#phases.keys()) if (!images.has(name)) this.#phases.delete(name);
-    for (const [name, { phase, reason }] of images) {
-      if (this.#phases.get(name)?.phase === phase) continue;
-      this.#phases.set(name, { phase, sinceMs: nowMs });
-      const digest = digests.get(name);
-      const fields = { image: name, phase, ...(digest && { digest }), ...(reason !== "" && { reason }) };
-      this.#parts.log({ event: "image-phase", fields });
-    }
   }
 
   /** Nothing runs, nothing is to be started, and what failed has had its tries. */

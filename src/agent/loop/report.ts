@@ -75,7 +75,8 @@ function reportImages({
   });
 }
 
-const sourceNames = { disk: "disk", fetch: "registry", elsewhere: "node" } as const;
+/** Where the node has an image from, as people read it. */
+export const sourceNames = { disk: "disk", fetch: "registry", elsewhere: "node" } as const;
 
 function seconds(ms: number): number {
   return Math.max(0, Math.round(ms / 100) / 10);

@@ -1,64 +1,91 @@
+import type { RequestWatcher } from "../../oci/registry/request-watcher.ts";
+import type { InjectReport, OpenDisk } from "../../runtime/runtime.ts";
+import type { LogLine } from "../log-line.ts";
 import type { AgentParts } from "../loop/parts.ts";
-import type { AgentStatus } from "../status.ts";
+import type { AgentDiskStatus, AgentStatus } from "../status.ts";
 import { Metrics, type Sample } from "./metrics.ts";
+import { replaceMethods } from "./replace-methods.ts";
+import { RetryCount } from "./retry-count.ts";
+import { WarmTimes } from "./warm-times.ts";
+
+const actionBounds = [0.1, 0.3, 1, 3, 10, 30, 100, 300];
+/** An image may wait for a registry or for room for long. */
+const warmBounds = [0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000, 10_000];
 
 /** What agents count, in one place for all runtimes of the node. */
 export class AgentMetrics {
   readonly #metrics = new Metrics();
-  readonly #transactions;
-  readonly #bytes;
+  readonly #warmSeconds;
+  readonly #lost;
+  readonly #restored;
+  readonly #actionSeconds;
   readonly #failures;
+  readonly #retries;
+  readonly #bytes;
+  readonly #transactions;
   readonly #requests;
-  readonly #seconds;
+  /** What asks registries tells it of. */
+  readonly requests: RequestWatcher;
 
   /** `status` is asked at each rendering. */
   constructor(status: () => readonly AgentStatus[]) {
     const metrics = this.#metrics;
-    metrics.gauge("nodewarm_images", "Images that are wanted, by phase and by where the node has them from.", () =>
-      status().flatMap(imagesByPhase),
+    declareGauges(metrics, status);
+    this.#warmSeconds = metrics.histogram(
+      {
+        name: "nodewarm_image_warm_seconds",
+        labels: ["runtime", "source"],
+        help: "How long images took from when they were wanted, or were lost, until they were warm, by where they came from.",
+      },
+      warmBounds,
     );
-    metrics.gauge("nodewarm_disks", "Disks that were found or are injected, by phase.", () =>
-      status().flatMap(({ runtime, disks }) => counted(disks, ({ phase }) => ({ runtime, phase }))),
+    this.#lost = metrics.counter({
+      name: "nodewarm_image_disappearances_total",
+      labels: ["runtime"],
+      help: "Times that others took a warm image away, or moved its name.",
+    });
+    this.#restored = metrics.counter({
+      name: "nodewarm_image_restorations_total",
+      labels: ["runtime", "source"],
+      help: "Times that this was undone: the image was warm again.",
+    });
+    this.#actionSeconds = metrics.histogram(
+      {
+        name: "nodewarm_action_seconds",
+        labels: ["runtime", "action"],
+        help: "How long what was done took, by action as in the log: `inject` is a whole disk, `fetch` one image.",
+      },
+      actionBounds,
     );
-    metrics.gauge("nodewarm_disks_held", "Disks that are not wanted any more and that something still holds.", () =>
-      status().map(({ runtime, disks }) => ({
-        labels: { runtime },
-        value: disks.filter(({ phase, heldBy }) => phase === "Replaced" && heldBy.length > 0).length,
-      })),
-    );
-    metrics.gauge(
-      "nodewarm_image_disappearances",
-      "How often others took wanted images away since the agent started.",
-      () =>
-        status().map(({ runtime, images }) => ({
-          labels: { runtime },
-          value: images.reduce((sum, { disappearances }) => sum + disappearances, 0),
-        })),
-    );
-    metrics.gauge("nodewarm_ready", "1 when workloads may come.", () =>
-      status().map(({ runtime, gate }) => ({ labels: { runtime }, value: gate.isReady ? 1 : 0 })),
-    );
-    this.#seconds = metrics.histogram(
-      "nodewarm_action_seconds",
-      "How long making images usable took: a whole disk for `inject`, one image for `fetch`.",
-      [0.1, 0.3, 1, 3, 10, 30, 100, 300],
-    );
-    this.#bytes = metrics.counter(
-      "nodewarm_bytes_total",
-      "Bytes of layers, by source: fetched from a `registry`, or there already (`node`).",
-    );
-    this.#transactions = metrics.counter(
-      "nodewarm_runtime_transactions_total",
-      "Transactions of the runtime's metadata that injection cost.",
-    );
-    this.#failures = metrics.counter(
-      "nodewarm_failures_total",
-      "Things that failed and are tried again, by kind and code of the error.",
-    );
-    this.#requests = metrics.counter(
-      "nodewarm_registry_questions_total",
-      "Times that a registry was asked for a tag or an image.",
-    );
+    this.#failures = metrics.counter({
+      name: "nodewarm_failures_total",
+      labels: ["runtime", "action", "code"],
+      help: "Actions that failed, by code of the error as in the log.",
+    });
+    this.#retries = metrics.counter({
+      name: "nodewarm_retries_total",
+      labels: ["action"],
+      help: "What was tried again after it had failed: actions, and each `request` to a registry.",
+    });
+    this.#bytes = metrics.counter({
+      name: "nodewarm_bytes_total",
+      labels: ["runtime", "source"],
+      help: "Bytes of layers, compressed, that images came with: of a `disk`, fetched from a `registry`, or there already (`node`).",
+    });
+    this.#transactions = metrics.counter({
+      name: "nodewarm_runtime_transactions_total",
+      labels: ["runtime"],
+      help: "Transactions of the runtime's metadata that injection cost.",
+    });
+    this.#requests = metrics.counter({
+      name: "nodewarm_registry_requests_total",
+      labels: ["server", "about"],
+      help: "Requests to registry servers, about a `tag` or for `content`; redirects and signing in do not count.",
+    });
+    this.requests = {
+      asked: (server, about) => this.#requests.add({ server, about }),
+      retried: () => this.#retries.add({ action: "request" }),
+    };
   }
 
   render(): string {
@@ -72,101 +99,111 @@ export class AgentMetrics {
 
   /** The same parts, with what they do counted. */
   count(parts: AgentParts): AgentParts {
-    const { runtime, keeper, resolver } = parts;
+    const { runtime, keeper, clock, log } = parts;
     const of = { runtime: runtime.name };
+    const warmTimes = new WarmTimes();
+    const retryCount = new RetryCount();
     return {
       ...parts,
-      runtime: {
-        get name() {
-          return runtime.name;
-        },
-        status: (options) => runtime.status(options),
-        eject: (options) => this.#work("eject", () => runtime.eject(options)),
-        close: () => runtime.close(),
-        inject: (disk, options) =>
-          this.#work("inject", async () => {
-            const report = await runtime.inject(disk, options);
-            this.#transactions.add(of, report.transactions);
-            return report;
-          }),
+      log: (line) => {
+        this.#note(line, of.runtime);
+        const warmed = warmTimes.note(line, clock.nowMs());
+        if (warmed !== undefined) {
+          this.#warmSeconds.observe(warmed.seconds, { ...of, source: warmed.source });
+          if (warmed.wasLost) this.#restored.add({ ...of, source: warmed.source });
+        }
+        const action = retryCount.note(line);
+        if (action !== undefined) this.#retries.add({ action });
+        log(line);
       },
-      keeper: {
-        name: keeper.name,
-        platform: keeper.platform,
-        // These change with a runtime that was started again.
-        get fetchedBy() {
-          return keeper.fetchedBy;
+      runtime: replaceMethods(runtime, {
+        inject: async (disk, options) => {
+          const report = await runtime.inject(disk, options);
+          this.#transactions.add(of, report.transactions);
+          this.#bytes.add({ ...of, source: "disk" }, injectedBytes(disk, report));
+          return report;
         },
-        get folders() {
-          return keeper.folders;
+      }),
+      keeper: replaceMethods(keeper, {
+        fetch: async (image, repository, options) => {
+          const report = await keeper.fetch(image, repository, options);
+          const total = image.layers.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
+          this.#bytes.add({ ...of, source: "registry" }, report.fetchedBytes);
+          this.#bytes.add({ ...of, source: "node" }, Math.max(0, total - report.fetchedBytes));
+          return report;
         },
-        observe: (options) => keeper.observe(options),
-        changes: (options) => keeper.changes(options),
-        setName: (name, digest, options) => keeper.setName(name, digest, options),
-        release: (name, how, options) => keeper.release(name, how, options),
-        tidy: (options) => keeper.tidy(options),
-        close: () => keeper.close(),
-        fetch: (image, repository, options) =>
-          this.#work("fetch", async () => {
-            const report = await keeper.fetch(image, repository, options);
-            const total = image.layers.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
-            this.#bytes.add({ ...of, source: "registry" }, report.fetchedBytes);
-            this.#bytes.add({ ...of, source: "node" }, Math.max(0, total - report.fetchedBytes));
-            return report;
-          }),
-      },
-      resolver: {
-        get problems() {
-          return resolver.problems;
-        },
-        resolveTag: (reference, options) =>
-          this.#ask(reference.host, "tag", () => resolver.resolveTag(reference, options)),
-        openImage: (reference, digest, platform, options) =>
-          this.#ask(reference.host, "image", () => resolver.openImage(reference, digest, platform, options)),
-        close: () => resolver.close(),
-      },
+      }),
     };
   }
 
-  async #work<Result>(action: string, work: () => Promise<Result>): Promise<Result> {
-    const startedMs = performance.now();
-    try {
-      const result = await work();
-      this.#seconds.observe((performance.now() - startedMs) / 1000, { action });
-      return result;
-    } catch (error) {
-      this.#failures.add({ kind: action, code: codeOf(error) });
-      throw error;
-    }
-  }
-
-  async #ask<Result>(registry: string, about: string, work: () => Promise<Result>): Promise<Result> {
-    this.#requests.add({ registry, about });
-    try {
-      return await work();
-    } catch (error) {
-      this.#failures.add({ kind: `resolve-${about}`, code: codeOf(error) });
-      throw error;
-    }
+  #note({ event, fields }: LogLine, runtime: string): void {
+    if (event === "image-lost") this.#lost.add({ runtime });
+    if (event === "action-done")
+      this.#actionSeconds.observe(fields.seconds ?? 0, { runtime, action: fields.action ?? "" });
+    if (event === "action-failed")
+      this.#failures.add({ runtime, action: fields.action ?? "", code: fields.code ?? "unexpected" });
   }
 }
 
-function imagesByPhase({ runtime, images }: AgentStatus): readonly Sample[] {
-  return counted(images, ({ phase, source = "none" }) => ({ runtime, phase, source }));
+function declareGauges(metrics: Metrics, status: () => readonly AgentStatus[]): void {
+  metrics.gauge(
+    {
+      name: "nodewarm_images",
+      labels: ["runtime", "phase", "source"],
+      help: "Images that are wanted, by phase and by where the node has them from.",
+    },
+    () =>
+      status().flatMap(({ runtime, images }) =>
+        counted(images, ({ phase, source = "none" }) => ({ runtime, phase, source })),
+      ),
+  );
+  metrics.gauge(
+    {
+      name: "nodewarm_disks",
+      labels: ["runtime", "phase"],
+      help: "Disks that were found or are injected, by phase.",
+    },
+    () => status().flatMap(({ runtime, disks }) => counted(disks, ({ phase }) => ({ runtime, phase }))),
+  );
+  metrics.gauge(
+    {
+      name: "nodewarm_disks_held",
+      labels: ["runtime"],
+      help: "Disks that are not wanted any more and that something still holds.",
+    },
+    () => status().map(({ runtime, disks }) => ({ labels: { runtime }, value: disks.filter(isHeld).length })),
+  );
+  metrics.gauge({ name: "nodewarm_ready", labels: ["runtime"], help: "1 when workloads may come." }, () =>
+    status().map(({ runtime, gate }) => ({ labels: { runtime }, value: gate.isReady ? 1 : 0 })),
+  );
 }
 
-function counted<Item>(items: readonly Item[], labelsOf: (item: Item) => Record<string, string>): readonly Sample[] {
-  const counts = new Map<string, { labels: Record<string, string>; value: number }>();
+function isHeld({ phase, heldBy }: AgentDiskStatus): boolean {
+  return heldBy.length > 0 && (phase === "Replaced" || phase === "Ejecting" || phase === "Held");
+}
+
+/** Of the layers of images that were not usable before; what several share counts once. */
+function injectedBytes({ disk }: OpenDisk, { images }: InjectReport): number {
+  const injected = new Set<string>(images.flatMap(({ result, digest }) => (result === "injected" ? [digest] : [])));
+  const sizes = new Map(
+    disk.index.images.flatMap(({ target, layers }) =>
+      injected.has(target.digest) ? layers.map(({ digest, size }) => [digest, size] as const) : [],
+    ),
+  );
+  return [...sizes.values()].reduce((sum, size) => sum + size, 0);
+}
+
+function counted<Item, Label extends string>(
+  items: readonly Item[],
+  labelsOf: (item: Item) => Readonly<Record<Label, string>>,
+): readonly Sample<Label>[] {
+  const counts = new Map<string, { labels: Readonly<Record<Label, string>>; value: number }>();
   for (const item of items) {
     const labels = labelsOf(item);
-    const key = Object.values(labels).join("\n");
+    const key = JSON.stringify(Object.values(labels));
     const found = counts.get(key);
     if (found === undefined) counts.set(key, { labels, value: 1 });
     else found.value++;
   }
   return [...counts.values()];
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && "code" in error ? String(error.code) : "unexpected";
 }

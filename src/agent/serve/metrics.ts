@@ -3,23 +3,29 @@
  * memory, a quarter of what an agent may have.
  */
 
-export type Labels = Readonly<Record<string, string>>;
+/** Values of the labels that a metric was declared with. */
+export type Labels<Label extends string = string> = Readonly<Record<Label, string>>;
 
 /** Something that only grows. */
-export interface Counter {
+export interface Counter<Label extends string> {
   /** `amount` is at least 0; 1 when left out. */
-  add(labels?: Labels, amount?: number): void;
+  add(labels: Labels<Label>, amount?: number): void;
 }
 
 /** How often something took how long, or was how large. */
-export interface Histogram {
-  observe(value: number, labels?: Labels): void;
+export interface Histogram<Label extends string> {
+  observe(value: number, labels: Labels<Label>): void;
 }
 
 /** What a gauge shows when it is asked. */
-export type Sample = { readonly labels: Labels; readonly value: number };
+export type Sample<Label extends string> = { readonly labels: Labels<Label>; readonly value: number };
 
-type Description = { readonly name: string; readonly help: string };
+/** What is to be known of a metric. A histogram has `le` besides its labels. */
+export type Description<Label extends string = string> = {
+  readonly name: string;
+  readonly labels: readonly Label[];
+  readonly help: string;
+};
 
 type Metric = { readonly type: "counter" | "gauge" | "histogram"; lines(name: string): Iterable<string> };
 
@@ -32,15 +38,15 @@ export class Metrics {
   readonly #metrics = new Map<string, Metric & Description>();
 
   /** `name` ends in `_total`. */
-  counter(name: string, help: string): Counter {
+  counter<Label extends string>(description: Description<Label>): Counter<Label> {
     const series = new Series();
-    this.#add(name, help, { type: "counter", lines: (of) => series.lines(of) });
-    return { add: (labels = {}, amount = 1) => series.add(labels, amount) };
+    this.#add(description, { type: "counter", lines: (of) => series.lines(of) });
+    return { add: (labels, amount = 1) => series.add(labels, amount) };
   }
 
   /** `read` is called for each rendering. */
-  gauge(name: string, help: string, read: () => Iterable<Sample>): void {
-    this.#add(name, help, {
+  gauge<Label extends string>(description: Description<Label>, read: () => Iterable<Sample<Label>>): void {
+    this.#add(description, {
       type: "gauge",
       *lines(of) {
         for (const { labels, value } of read()) yield line(of, labels, value);
@@ -49,11 +55,11 @@ export class Metrics {
   }
 
   /** `bounds` rise; one for all above is added. */
-  histogram(name: string, help: string, bounds: readonly number[]): Histogram {
+  histogram<Label extends string>(description: Description<Label>, bounds: readonly number[]): Histogram<Label> {
     const sums = new Series();
     const counts = new Series();
     const buckets = [...bounds, Number.POSITIVE_INFINITY].map((bound) => ({ bound, series: new Series() }));
-    this.#add(name, help, {
+    this.#add(description, {
       type: "histogram",
       *lines(of) {
         for (const labels of sums.labels()) {
@@ -67,7 +73,7 @@ export class Metrics {
       },
     });
     return {
-      observe(value, labels = {}) {
+      observe(value, labels) {
         // Each bucket counts all that is not above its bound.
         for (const { bound, series } of buckets) if (value <= bound) series.add(labels, 1);
         sums.add(labels, value);
@@ -87,13 +93,14 @@ export class Metrics {
 
   /** For the documentation: what there is. */
   list(): readonly (Description & { readonly type: Metric["type"] })[] {
-    return [...this.#metrics.values()].map(({ name, help, type }) => ({ name, help, type }));
+    return [...this.#metrics.values()].map(({ name, labels, help, type }) => ({ name, labels, help, type }));
   }
 
-  #add(name: string, help: string, metric: Metric): void {
+  #add(description: Description, metric: Metric): void {
+    const { name } = description;
     if (!namePattern.test(name) || this.#metrics.has(name))
       throw new TypeError(`${name}: no name for a metric, or taken`);
-    this.#metrics.set(name, { name, help, ...metric });
+    this.#metrics.set(name, { ...description, ...metric });
   }
 }
 

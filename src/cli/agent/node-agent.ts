@@ -49,6 +49,7 @@ export async function openNodeAgent(
       settings: () => node.current().agent,
       environment: node.environment,
       userAgent: `nodewarm/${version()}`,
+      watcher: node.metrics.requests,
     });
   });
   const { name } = runtime;

@@ -13,6 +13,7 @@ import type { ProxyChoice } from "./proxies.ts";
 import { readAtMost } from "./read-at-most.ts";
 import { registryFailure } from "./registry-failure.ts";
 import type { RequestPacer } from "./request-pacer.ts";
+import type { RequestWatcher } from "./request-watcher.ts";
 import { type RetryPolicy, TryAgain, withRetries } from "./retry.ts";
 import { Semaphore } from "./semaphore.ts";
 import { TagLookup } from "./tag-lookup.ts";
@@ -32,6 +33,7 @@ export type RegistryOptions = {
   readonly proxyFor: ProxyChoice;
   /** Default: a server is asked as soon as there is something to ask. */
   readonly pacer?: RequestPacer;
+  readonly watcher?: RequestWatcher;
   /** Wait before the first retry. Default: 500. */
   readonly retryDelayMs?: number;
 };
@@ -73,6 +75,7 @@ export class RegistryClient {
   readonly #places = new Map<string, Semaphore>();
   readonly #tags = new TagLookup();
   readonly #pacer: RequestPacer | undefined;
+  readonly #watcher: RequestWatcher | undefined;
 
   constructor(options: RegistryOptions) {
     const { limits } = options;
@@ -83,6 +86,7 @@ export class RegistryClient {
       onReplaced: (tls) => this.#transport.release(tls),
     });
     this.#pacer = options.pacer;
+    this.#watcher = options.watcher;
     this.#limits = limits;
     this.#parallelism = options.parallelism;
     this.#policy = {
@@ -90,6 +94,7 @@ export class RegistryClient {
       baseDelayMs: options.retryDelayMs ?? 500,
       maxDelayMs: 15_000,
       maxRetryAfterMs: limits["retry-after-seconds"] * 1000,
+      onRetry: () => this.#watcher?.retried(),
     };
   }
 
@@ -257,6 +262,7 @@ export class RegistryClient {
   ): Promise<HttpAnswer> {
     const server = new URL(endpoint.origin).host;
     await this.#pacer?.turn(server, kind, question.signal);
+    this.#watcher?.asked(server, kind);
     try {
       const answer = await this.#askAuthorized(endpoint, question, what);
       this.#pacer?.served(server);

@@ -9,6 +9,8 @@ export type RetryPolicy = {
   readonly maxRetryAfterMs: number;
   /** Where a server asks for more, no attempt follows. Default: there is always one. */
   readonly givesUpBeyondMs?: number;
+  /** Told before each attempt but the first. */
+  readonly onRetry?: () => void;
 };
 
 /** An attempt failed in a way that another may not. */
@@ -47,6 +49,7 @@ export class Attempts {
     const delay = delayMs(this.#policy, this.#failed, error.retryAfterMs, Math.random());
     this.#failed++;
     await sleep(delay, undefined, { signal }).catch(() => signal.throwIfAborted());
+    this.#policy.onRetry?.();
   }
 }
 

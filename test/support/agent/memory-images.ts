@@ -37,9 +37,11 @@ export function diffID(word: string): Digest {
 export function openMemoryDisk(identity: DiskIdentity, path: string, words: readonly string[]): OpenDisk {
   const wordOf = new Map(words.map((word) => [testDigest(word), word]));
   const images = identity.images.map(({ names, digest }) => {
-    const chainID = diffID(wordOf.get(digest) ?? digest);
+    const word = wordOf.get(digest) ?? digest;
+    const chainID = diffID(word);
     const tree = `layers/${chainID.slice(7)}`;
-    return { names, target: { mediaType, digest, size: 2 }, tree, layers: [{ chainID, diffID: chainID, tree }] };
+    const layers = testImage(word).layers.map(({ descriptor }) => ({ ...descriptor, chainID, diffID: chainID, tree }));
+    return { names, target: { mediaType, digest, size: 2 }, tree, layers };
   });
   const { id, line, sequence, createdSeconds } = identity;
   const created = new Date(createdSeconds * 1000).toISOString();
