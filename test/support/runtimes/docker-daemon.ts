@@ -10,6 +10,15 @@ import { makeRuntimeImages, type RuntimeImages } from "./runtime-images.ts";
 /** Where images are kept: Docker's own overlay2 store, or the containerd that it uses (namespace `moby`). */
 export type DockerStore = "overlay2" | "containerd";
 
+export type DockerSettings = {
+  /** Further fields of daemon.json. */
+  readonly configuration?: Readonly<Record<string, unknown>>;
+  /** Further variables of the daemon. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** A folder whose files the daemon sees in `/etc`; it runs in a mount namespace of its own then. */
+  readonly etc?: string;
+};
+
 /**
  * A dockerd over a containerd of one's own, its files in a folder within that of containerd, with which they go. It has no
  * network: containers run with `--network none` or `host`.
@@ -25,9 +34,18 @@ export class DockerDaemon {
   readonly #binaries: string;
   readonly #directory: string;
   readonly #environment: Readonly<Record<string, string>>;
+  readonly #settings: DockerSettings;
   #daemon: Daemon | undefined;
 
-  constructor(scope: Scope, version: string, binaries: string, store: DockerStore, containerd: ContainerdDaemon) {
+  constructor(
+    scope: Scope,
+    version: string,
+    binaries: string,
+    store: DockerStore,
+    containerd: ContainerdDaemon,
+    settings: DockerSettings = {},
+  ) {
+    this.#settings = settings;
     this.version = version;
     this.store = store;
     this.containerd = containerd;
@@ -55,11 +73,13 @@ export class DockerDaemon {
     await mkdir(this.#directory, { recursive: true });
     const file = join(this.#directory, "daemon.json");
     await writeFile(file, JSON.stringify(this.#configuration()));
-    const program = join(this.#binaries, "dockerd");
-    const settings = { logFile: join(this.#directory, "log"), env: this.#environment };
+    const dockerd = [join(this.#binaries, "dockerd"), "--config-file", file];
+    const { environment, etc } = this.#settings;
+    const [program = "", ...words] = etc === undefined ? dockerd : await this.#withEtc(etc, dockerd);
+    const settings = { logFile: join(this.#directory, "log"), env: { ...this.#environment, ...environment } };
     try {
       const isReady = () => answersPing(this.address);
-      this.#daemon = await startDaemon(this.#scope, program, ["--config-file", file], settings, isReady);
+      this.#daemon = await startDaemon(this.#scope, program, words, settings, isReady);
     } catch (error) {
       const end = (await this.log().catch(() => "")).slice(-4000);
       throw new Error(`dockerd ${this.version} does not start; the end of its log:\n${end}`, { cause: error });
@@ -115,6 +135,14 @@ export class DockerDaemon {
     return readFile(join(this.#directory, "log"), "utf8");
   }
 
+  /** A mount namespace, in which files of a folder lie over those of `/etc`. The process becomes the daemon. */
+  async #withEtc(etc: string, dockerd: readonly string[]): Promise<string[]> {
+    const work = `${etc}-work`;
+    await mkdir(work, { recursive: true });
+    const mount = `mount -t overlay overlay -o "lowerdir=/etc,upperdir=${etc},workdir=${work}" /etc && exec "$@"`;
+    return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", mount, "sh", ...dockerd];
+  }
+
   /** Nothing outside of the folder, no rule, bridge or setting of the host's network. */
   #configuration(): object {
     return {
@@ -135,6 +163,7 @@ export class DockerDaemon {
       ...(this.store === "containerd"
         ? { features: { "containerd-snapshotter": true } }
         : { "storage-driver": "overlay2" }),
+      ...this.#settings.configuration,
     };
   }
 }

@@ -1,7 +1,7 @@
 import { needs } from "../privileges.ts";
 import type { Scope } from "../temporary.ts";
 import { type ContainerdDaemon, startContainerdDaemon } from "./containerd-daemon.ts";
-import { DockerDaemon, type DockerStore } from "./docker-daemon.ts";
+import { DockerDaemon, type DockerSettings, type DockerStore } from "./docker-daemon.ts";
 import { programVersion, releasePrograms, type Suite } from "./programs.ts";
 
 /** One version of Docker that the tests run, or why it is left out. */
@@ -21,7 +21,7 @@ export type DockerRuntime = {
   start(scope: Scope, options?: DockerOptions): Promise<DockerDaemon>;
 };
 
-export type DockerOptions = {
+export type DockerOptions = DockerSettings & {
   /** Must live as long as the Docker: start it within the same scope. */
   readonly containerd?: ContainerdDaemon;
   /** Default: that of the runtime. */
@@ -64,7 +64,7 @@ function present(version: string, store: DockerStore, binaries: string, containe
       const path = [binaries];
       const containerd =
         options.containerd ?? (await startContainerdDaemon(scope, containerdVersion, binaries, { path }));
-      const daemon = new DockerDaemon(scope, version, binaries, options.store ?? store, containerd);
+      const daemon = new DockerDaemon(scope, version, binaries, options.store ?? store, containerd, options);
       await daemon.start();
       return daemon;
     },
