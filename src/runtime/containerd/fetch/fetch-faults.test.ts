@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { open, readdir, stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { FaultRegistry } from "../../../../test/support/fault-registry.ts";
 import { addLayer, type MadeImage, makeImage, sha256 } from "../../../../test/support/image-maker.ts";
@@ -239,11 +240,15 @@ for (const runtime of await outermostRuntimes()) {
       });
       await daemon.start();
       const node = await openTestNode(inner, daemon);
-      // A snapshotter makes its database when it is asked for the first time, and not at all if the disk is full just then.
-      assert.deepEqual(await Array.fromAsync(node.snapshots.list()), []);
+      // One that the snapshotter begins on a full disk stays cut short.
+      const databaseBytes: number[] = [];
+      const atStep = async (step: string) => {
+        if (step !== "fetch") return;
+        databaseBytes.push((await stat(node.local(`${dirname(node.snapshotsFolder)}/metadata.db`))).size);
+      };
       // `big` does not fit into the spool, `huge` not unpacked.
       for (const name of ["big", "huge"]) {
-        await assert.rejects(fetchFrom(node, registry, name), (error: Error & { code?: string }) => {
+        await assert.rejects(fetchFrom(node, registry, name, {}, atStep), (error: Error & { code?: string }) => {
           assert.equal(error.code, "resource-exhausted", error.message);
           assert.match(error.message, /^there is no space left for 127\.0\.0\.1:\d+\/team\/\w+@sha256:\w+ in /);
           return true;
@@ -255,6 +260,7 @@ for (const runtime of await outermostRuntimes()) {
         );
         assert.deepEqual(await readdir(await openSpool(node)), []);
       }
+      assert.ok(databaseBytes.length > 1 && databaseBytes.every((bytes) => bytes >= 4 * 4096), `${databaseBytes}`);
       await fetchFrom(node, registry, "small");
       await assertWhole(node, small);
     });

@@ -14,6 +14,7 @@ import { healSnapshots, layersOf } from "./heal.ts";
 import { findGround, isUsable } from "./held-snapshots.ts";
 import { ImageLease } from "./image-lease.ts";
 import { ensureBlob } from "./layer-blob.ts";
+import { openSnapshotter } from "./open-snapshotter.ts";
 import { missingPin, recordNames, writeRecords } from "./records.ts";
 import { openSpool } from "./spool.ts";
 import { tidySpool } from "./tidy-spool.ts";
@@ -60,6 +61,7 @@ export async function fetchImage(
     await lease.removeUnfinished();
     await tidySpool(node, false);
     const job: FetchJob = { ...known, spool, leaseID: lease.id, leased: node.in.withLease(lease.id) };
+    await openSnapshotter(job);
     await fetchLayers(job);
     await writeDocuments(job);
     await writeRecords(job);
