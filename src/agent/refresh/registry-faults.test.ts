@@ -63,6 +63,23 @@ describe("a tag", () => {
     assert.deepEqual(seen(registry), ["HEAD /v2/a/b/manifests/v1"]);
   });
 
+  test("is told of with each request, and each that is made again", async () => {
+    registry.fault(/manifests/, { kind: "status", status: 503 });
+    const asked: string[] = [];
+    let retries = 0;
+    const watcher = {
+      asked: (server: string, about: string) => void asked.push(`${about} at ${server}`),
+      retried: () => void retries++,
+    };
+    const resolver = resolverOf({ watcher });
+    assert.equal(await resolver.resolveTag(tagAt(registry.host), { signal }), image.manifest.digest);
+    await resolver.openImage(tagAt(registry.host), image.manifest.digest, hostPlatform(), { signal });
+    assert.equal(asked.length, registry.requests.length);
+    assert.equal(retries, 1);
+    const at = `at ${registry.host}`;
+    assert.deepEqual(asked, [`tag ${at}`, `tag ${at}`, `content ${at}`, `content ${at}`]);
+  });
+
   for (const status of [400, 403, 405, 501]) {
     test(`is read by GET where HEAD is answered with ${status}`, async () => {
       registry.fault(/manifests/, { kind: "status", status });

@@ -5,7 +5,7 @@ import { AgentError } from "../agent-error.ts";
 import type { ControlOptions, EjectRequest, InjectRequest } from "./control.ts";
 import { type ControlLine, controlPaths, type DisksReport, type StatusAnswer } from "./control-protocol.ts";
 
-/** The agent that listens at a socket. */
+/** The agent that listens at a socket. Of events that are not taken in time the oldest are left out. */
 export interface AgentClient {
   status(options: { readonly signal: AbortSignal }): Promise<StatusAnswer>;
   disks(runtime: string, options: { readonly signal: AbortSignal }): Promise<readonly DiskStatus[]>;
@@ -57,7 +57,7 @@ async function work<Event, Report>(
       const line = JSON.parse(text) as ControlLine<Event, Report>;
       if ("event" in line) onEvent?.(line.event);
       else if ("report" in line) return line.report;
-      else throw new AgentError("agent-failed", line.error.message);
+      else if ("error" in line) throw new AgentError("agent-failed", line.error.message);
     }
   } catch (error) {
     signal.throwIfAborted();

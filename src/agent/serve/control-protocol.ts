@@ -4,7 +4,8 @@ import type { AgentStatus } from "../status.ts";
 
 /**
  * HTTP over a unix socket that only root may open. `GET /v1/status` answers with one JSON document. The others are `POST`: they take one
- * and answer with lines of JSON, events while they work, the report or an error at the end. Whoever hangs up has the work stopped.
+ * and answer with lines of JSON, events while they work, the report or an error at the end. Whoever hangs up has the work stopped; who does
+ * not read loses the oldest events, and a line says how many.
  */
 export const controlPaths = {
   status: "/v1/status",
@@ -42,6 +43,8 @@ export type DisksReport = { readonly disks: readonly DiskStatus[] };
 /** One line of the answer to a `POST`. */
 export type ControlLine<Event, Report> =
   | { readonly event: Event }
+  /** So many events before the next line were left out, for they were not read in time. */
+  | { readonly dropped: number }
   | { readonly report: Report }
   | { readonly error: ControlFailure };
 

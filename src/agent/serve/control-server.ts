@@ -13,6 +13,7 @@ import {
   maxRequestBytes,
   type StatusAnswer,
 } from "./control-protocol.ts";
+import { EventLines } from "./event-lines.ts";
 
 /** Signals a request that makes no sense; `status` is that of HTTP. */
 class BadRequest extends Error {
@@ -116,18 +117,17 @@ type StreamOptions = {
   readonly onEvent: (event: object) => void;
 };
 
-/** Lines while it works, so that a person sees progress; the status code says nothing about how it ended. */
+/** Lines while it works, so that a person sees progress, as far as they are read; the status code says nothing about how it ended. */
 async function stream(response: ServerResponse, work: (options: StreamOptions) => Promise<object>): Promise<void> {
   const gone = new AbortController();
   response.once("close", () => gone.abort(new Error("the caller hung up")));
   response.setHeader("content-type", "application/x-ndjson").flushHeaders();
-  const write = (line: object) => response.write(`${JSON.stringify(line)}\n`);
+  const lines = new EventLines(response);
   try {
-    write({ report: await work({ signal: gone.signal, onEvent: (event) => write({ event }) }) });
+    lines.end({ report: await work({ signal: gone.signal, onEvent: (event) => lines.event(event) }) });
   } catch (error) {
-    write({ error: failureOf(error) });
+    lines.end({ error: failureOf(error) });
   }
-  response.end();
 }
 
 function failureOf(error: unknown): ControlFailure {
