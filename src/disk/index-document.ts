@@ -18,6 +18,11 @@ export type IndexLayer = {
   readonly tree: string;
   /** Numbers of the directories that the tar only implies, in breadth-first order of the tree; left out when there are none. */
   readonly impliedDirectories?: readonly number[];
+  /**
+   * Other entries than implied directories have xattrs of the layers below, or might have in another chain; left out when not so. Trees
+   * of such a layer share no inodes where they differ, and `--from` does not take the layer from one.
+   */
+  readonly inherits?: boolean;
   readonly whiteouts?: "kept" | "applied";
 };
 

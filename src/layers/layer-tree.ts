@@ -48,7 +48,42 @@ export type LayerTree = {
    * itself, as containerd does with a layer that has none below.
    */
   readonly whiteouts?: "kept" | "applied";
+  /** Where inodes were made, if that does not follow from the tree; see `LayerOrigins`. */
+  readonly origins?: LayerOrigins;
 };
+
+/**
+ * What decides what a layer's inodes take from the layers below: a default ACL that an implied directory has from there is inherited by
+ * what is made in it, until an entry says otherwise. In most layers it follows from the tree (`originsOfTree`). Not where the tar
+ * contradicts itself: a directory's entry behind those below it, an implied directory removed again, an ACL taken away, a hard link
+ * between directories.
+ *
+ * *Sources* are the occasions on which the layer has implied a directory, in their order, also of directories that are gone in the end.
+ */
+export type LayerOrigins = {
+  /** Directories on the paths of sources: the node of the parent, which comes before; node 0 is the root. */
+  readonly pathParents: Uint32Array;
+  readonly pathNames: Uint8Array;
+  /** End of node `i`'s name in `pathNames`. */
+  readonly pathNameEnds: Uint32Array;
+  /** Per source: node of its directory. */
+  readonly sourcePath: Uint32Array;
+  /**
+   * Per source: twice the number + 1 of the source whose default ACL it inherits (0: that of `known`), plus 1 when the directory that it
+   * was made in was itself only implied then.
+   */
+  readonly sourceFrom: Uint32Array;
+  /** Per source: index into `known`, the attributes which the directory that it was made in had then by the layer alone. */
+  readonly sourceKnown: Uint32Array;
+  readonly known: readonly InodeAttributes[];
+  /**
+   * Per inode (missing: 0): the number + 1 of the source that it inherits ACLs of, or is, by 2^`shift`; and `originBits`.
+   */
+  readonly state: Uint32Array;
+};
+
+/** `ownAccess`, `ownDefault`: that ACL is the entry's own. `entered`: a directory that was implied before its entry came. */
+export const originBits = { ownAccess: 1, ownDefault: 2, entered: 4, shift: 3 } as const;
 
 /** Whole numbers ≥ 0 in the narrowest elements that hold them all. */
 export type PackedNumbers = Uint8Array | Uint16Array | Uint32Array | Float64Array;

@@ -112,7 +112,7 @@ export async function readLayer(options: ReadLayerOptions): Promise<LayerResult>
       "diff-id-mismatch",
       `the uncompressed layer has digest sha256:${actual}, but the image's config says ${diffID}`,
     );
-  const sealed = sealLayer(applier.entries, applier.inodes, writer.contents);
+  const sealed = sealLayer(applier.entries, applier.inodes, writer.contents, applier.origins.take());
   const { whiteouts } = applier;
   return {
     ...sealed,

@@ -13,6 +13,8 @@ export type EdgeLayer = {
   /** Why the layer is refused here; containerd refuses it too unless `onlyHere`. */
   readonly refused?: RegExp;
   readonly onlyHere?: boolean;
+  /** The layer alone is read: it is what stands below that makes it impossible. */
+  readonly onChain?: boolean;
   /** containerd 1.6 accepts what containerd 2.4 and this refuse. */
   readonly sinceContainerd2?: boolean;
   /** Never give this layer to a program that writes files: it would fill the disk. */

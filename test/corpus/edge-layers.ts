@@ -1,5 +1,6 @@
 import { directory, file, hardLink, symbolicLink, tar } from "../support/tar-maker.ts";
 import type { EdgeLayer } from "./edge-layer.ts";
+import { aclLayers, aclRefusals } from "./edge-layers/acls-from-below.ts";
 import { attributeLayers } from "./edge-layers/attributes.ts";
 import { compressionLayers } from "./edge-layers/compression.ts";
 import { formLayers } from "./edge-layers/forms.ts";
@@ -29,7 +30,9 @@ export const edgeLayers: readonly EdgeLayer[] = [
   ...parentLayers,
   ...linkLayers,
   ...attributeLayers,
+  ...aclLayers,
   ...formLayers,
   ...compressionLayers,
   ...refusedLayers,
+  ...aclRefusals,
 ];

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { type EdgeLayer, edgeLayers } from "../corpus/edge-layers.ts";
 import { type Containerd, importImages, startDebianContainerd } from "../support/containerd.ts";
-import { buildTestDisk, mountSound } from "../support/disk-maker.ts";
+import { assertRebuilds, buildTestDisk, mountSound } from "../support/disk-maker.ts";
 import { addLayer, type MadeImage, type MadeLayer, makeImage } from "../support/image-maker.ts";
 import { needs } from "../support/privileges.ts";
 import { compareImage } from "../support/stack-compare.ts";
@@ -30,6 +30,9 @@ test(`containerd unpacks the trees of ${accepted.length} edge layers that a disk
   }
   const disk = await buildTestDisk(work, layout, [...unpacked.values()], { erofsCache: true });
   const mountPoint = await mountSound(scope, disk.path);
+  await context.test("verify finds nothing wrong, and --from gives the same disk", () =>
+    assertRebuilds(disk, layout, [...unpacked.values()], { erofsCache: true }),
+  );
   for (const [edge, image] of unpacked) {
     await context.test(edge.name, async () => {
       assert.deepEqual(await compareImage(containerd, mountPoint, image), []);

@@ -1,8 +1,11 @@
+import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { readFile, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { buildDisk } from "../../src/disk/build/build-disk.ts";
 import type { BuildOptions, BuildReport } from "../../src/disk/build/contract.ts";
+import { verifyDisk } from "../../src/disk/verify/verify-disk.ts";
+import { MemorySource } from "../../src/filesystem/byte-source.ts";
 import type { MadeImage } from "./image-maker.ts";
 import { imageOfLayout } from "./layout-image.ts";
 import { mountErofs } from "./mount.ts";
@@ -37,6 +40,23 @@ export async function buildTestDisk(
     signal: new AbortController().signal,
     ...options,
   });
+}
+
+/** Asserts that `verify` finds nothing wrong with a disk, and that a build of the same images from it gives the same. */
+export async function assertRebuilds(
+  disk: BuildReport,
+  layoutDirectory: string,
+  images: readonly Pick<MadeImage, "manifest">[],
+  options: Partial<BuildOptions> = {},
+): Promise<void> {
+  assert.deepEqual((await verifyDisk(new MemorySource(await readFile(disk.path)))).problems, []);
+  const again = await buildTestDisk(dirname(disk.path), layoutDirectory, images, {
+    ...options,
+    output: `${disk.path}.again`,
+    from: disk.path,
+  });
+  assert.equal(again.id, disk.id);
+  await rm(again.path);
 }
 
 /** What tests need of `/nodewarm.json`. */

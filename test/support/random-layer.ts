@@ -1,12 +1,22 @@
-import { directory, type EntryFields, fifo, file, hardLink, opaque, symbolicLink, tar, whiteout } from "./tar-maker.ts";
+import { acl, minimalAcl, otherAcl } from "../corpus/edge-layers/parts.ts";
+import {
+  type Bytes,
+  directory,
+  type EntryFields,
+  fifo,
+  file,
+  hardLink,
+  opaque,
+  symbolicLink,
+  tar,
+  whiteout,
+} from "./tar-maker.ts";
 
 /**
  * A layer over few names, so that the layers of a stack often meet: the same path as directory here and file there,
  * deleted, hidden, implied, linked. Some stacks of them are such that containerd refuses them.
- *
- * Two things are left out that only a contradictory tar has. A directory's entry behind entries below it: containerd has
- * then given the directory the xattrs of the one below, and keeps them. An entry that replaces a directory which it has only implied
- * itself: containerd may have refused to make that directory.
+ * Directories have default ACLs now and then, and entries contradict each other: a directory's own one behind those below it, others
+ * in the place of directories that were only implied.
  */
 export function randomLayer(random: (below: number) => number): Buffer {
   const pick = <Value>(values: readonly Value[]): Value => values[random(values.length)] as Value;
@@ -17,6 +27,7 @@ export function randomLayer(random: (below: number) => number): Buffer {
     gid: pick([0, 0, 33, 3_000_000]),
     mtime: 1_600_000_000 + random(1000),
     ...(random(4) === 0 && { xattrs: { "user.note": pick(["one", "two\0\n"]), "trusted.gone": "x" } }),
+    ...(random(6) === 0 && { xattrs: { "system.posix_acl_access": pick([acl, otherAcl, minimalAcl, ""]) } }),
   });
   const entries: Buffer[] = [];
   const layer: Layer = new Map();
@@ -26,10 +37,18 @@ export function randomLayer(random: (below: number) => number): Buffer {
     if (!fits(layer, name, kind)) continue;
     const target = pick([...layer].filter(([, other]) => other === "file").map(([other]) => other));
     if (kind === "hard link" && (target === undefined || target === name)) continue;
+    if (!isFolder(kind)) for (const other of [...layer.keys()]) if (other.startsWith(`${name}/`)) layer.delete(other);
     layer.set(name, kind);
     entries.push(write(name, kind, target ?? ""));
   }
   return tar(...entries);
+
+  function defaultAcl(): Readonly<Record<string, Bytes>> {
+    return {
+      "system.posix_acl_default": pick([acl, acl, otherAcl, minimalAcl, ""]),
+      ...(random(3) === 0 && { "user.other": "x" }),
+    };
+  }
 
   function write(name: string, kind: Kind, target: string): Buffer {
     switch (kind) {
@@ -38,7 +57,7 @@ export function randomLayer(random: (below: number) => number): Buffer {
       case "opaque":
         return opaque(name);
       case "directory":
-        return directory(name, attributes());
+        return directory(name, { ...attributes(), ...(random(3) === 0 && { xattrs: defaultAcl() }) });
       case "symbolic link":
         return symbolicLink(name, pick(["a", "../b", "/c/d", "missing"]), attributes());
       case "hard link":
@@ -61,15 +80,16 @@ const kinds: readonly Kind[] = [
 
 const isFolder = (kind: Kind | undefined): boolean => kind === undefined || kind === "directory" || kind === "opaque";
 
-/** False where the entry contradicts those before it in the same layer. */
+/** False where containerd would refuse the whole layer for it, or almost so: then few stacks were left. */
 function fits(layer: Layer, name: string, kind: Kind): boolean {
   const parts = name.split("/");
   const parents = parts.slice(1).map((_, index) => parts.slice(0, index + 1).join("/"));
   if (!parents.every((parent) => isFolder(layer.get(parent)))) return false;
   const present = layer.get(name);
   const hasChildren = [...layer.keys()].some((other) => other.startsWith(`${name}/`));
-  if (kind === "directory") return present === "directory" || (present === undefined && !hasChildren);
+  if (kind === "directory") return isFolder(present);
   if (kind === "opaque") return isFolder(present);
-  if (hasChildren || isFolder(present) !== (present === undefined)) return false;
-  return present === undefined || (present !== "whiteout" && kind !== "whiteout");
+  if (kind === "whiteout" || present === "whiteout") return present === undefined && !hasChildren;
+  // The time of a directory below would have no place any more.
+  return ![...layer].some(([other, otherKind]) => otherKind === "directory" && other.startsWith(`${name}/`));
 }

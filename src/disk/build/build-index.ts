@@ -52,6 +52,7 @@ function indexImage({ image, chain }: PlacedImage): IndexImage {
       ...describe(descriptor),
       tree: chain.layers[i].path,
       ...impliedDirectories(chain.layers[i]),
+      ...(chain.layers[i].inherits && { inherits: true }),
       ...whiteouts(chain.layers[i]),
     })),
   };

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { ErofsError } from "../../filesystem/erofs/erofs-error.ts";
 import { instantiate } from "../../filesystem/implied-directories.ts";
 import type { LayerInstance } from "../../filesystem/layer-instance.ts";
 import type { LayerTree } from "../../layers/layer-tree.ts";
@@ -23,6 +24,8 @@ export type PlacedLayer = {
   /** Path on the disk: `layers/<diffID hex>`, or `layers/<chainID hex>` where the tree depends on what is below. */
   readonly path: string;
   readonly instance: LayerInstance;
+  /** The tree alone does not say what is the layer's own: see `IndexLayer.inherits`. */
+  readonly inherits: boolean;
 };
 
 /** One image's layers from the bottom, and the tree that runs. */
@@ -50,7 +53,15 @@ export class Chains {
     const diffIDs = image.layers.map((layer) => layer.diffID);
     const ids = chainIDs(diffIDs);
     const layers: PlacedLayer[] = [];
-    for (const [i, diffID] of diffIDs.entries()) layers.push(this.#layer(diffID, ids[i], layers));
+    for (const [i, diffID] of diffIDs.entries()) {
+      try {
+        layers.push(this.#layer(diffID, ids[i], layers));
+      } catch (error) {
+        if (!(error instanceof ErofsError)) throw error;
+        const { digest } = image.layers[i].descriptor;
+        throw new ErofsError(error.code, `layer ${digest} (diffID ${diffID}): ${error.message}`, { cause: error });
+      }
+    }
     const top = ids.at(-1);
     const treePath = layers.length > 1 && top !== undefined ? `images/${digestHex(top)}` : layers[0]?.path;
     const chain = { chainIDs: ids, layers, treePath };
@@ -61,10 +72,12 @@ export class Chains {
   #layer(diffID: Digest, chainID: Digest, below: readonly PlacedLayer[]): PlacedLayer {
     const tree = this.#trees.get(diffID);
     if (tree === undefined) throw new Error(`layer ${diffID} was not read`);
-    const path = `layers/${digestHex(tree.impliedDirectoryCount > 0 ? chainID : diffID)}`;
+    const dependsOnChain = tree.impliedDirectoryCount > 0 || tree.origins !== undefined;
+    const path = `layers/${digestHex(dependsOnChain ? chainID : diffID)}`;
     const known = this.layers.get(path);
     if (known !== undefined) return known;
-    const placed = { diffID, path, instance: instantiate(tree, below.map(({ instance }) => instance).reverse()) };
+    const instance = instantiate(tree, below.map((layer) => layer.instance).reverse());
+    const placed = { diffID, path, instance, inherits: tree.origins !== undefined || instance.tree !== tree };
     this.layers.set(path, placed);
     return placed;
   }

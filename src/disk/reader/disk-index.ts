@@ -36,17 +36,24 @@ const anyLayer = object({
   size: naturalNumber,
   tree: matching(/^layers\/[0-9a-f]{64}$/, "layers/<64 hex digits>"),
   impliedDirectories: optional(array(naturalNumber)),
+  inherits: optional(boolean),
   whiteouts: optional(whiteouts),
 });
 type AnyLayer = Shaped<typeof anyLayer>;
 
-export type IndexLayer = Omit<AnyLayer, "impliedDirectories" | "whiteouts"> & {
+export type IndexLayer = Omit<AnyLayer, "impliedDirectories" | "inherits" | "whiteouts"> & {
   readonly impliedDirectories?: readonly number[];
+  readonly inherits?: boolean;
   readonly whiteouts?: "kept" | "applied";
 };
 const layer: Shape<IndexLayer> = (value, path) => {
-  const { impliedDirectories, whiteouts: form, ...rest } = anyLayer(value, path);
-  return { ...rest, ...(impliedDirectories && { impliedDirectories }), ...(form && { whiteouts: form }) };
+  const { impliedDirectories, inherits, whiteouts: form, ...rest } = anyLayer(value, path);
+  return {
+    ...rest,
+    ...(impliedDirectories && { impliedDirectories }),
+    ...(inherits !== undefined && { inherits }),
+    ...(form && { whiteouts: form }),
+  };
 };
 
 const image = object({

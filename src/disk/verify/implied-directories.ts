@@ -6,6 +6,7 @@ import { directoryEntries, findEntry, splitPath } from "../../filesystem/erofs/r
 import { aclAfterChmod, aclKind } from "../../layers/apply/posix-acl.ts";
 import type { Xattr } from "../../layers/layer-tree.ts";
 import type { DiskReader } from "../reader/disk-reader.ts";
+import type { ExpectedLayer } from "./index-check.ts";
 import { sameXattrs, withoutOverlayXattrs } from "./inode-attributes.ts";
 
 const maxLinks = 255;
@@ -45,22 +46,30 @@ export async function findImplied(
 /**
  * Implied directories have mode, owner and xattrs of what the first layer below has at their path, each layer looked at alone
  * with links resolved within its root. Where none has a directory there they are 0755 and 0:0, or of the group of the directory
- * that they are in where that one is setgid. Those of a default ACL are added that they would inherit. Their mtime is 0.
+ * that they are in where that one is setgid. Those of a default ACL are added that they would inherit. Their mtime is 0. Where the tree
+ * `inherits`, the tar may have changed the directory that they are in later: ACLs, and the group of a directory made anew, are not checked.
  */
 export async function checkImplied(
   disk: DiskReader,
   tree: string,
   implied: ImpliedDirectories,
-  /** Paths of the layer trees below, topmost first. */
-  below: readonly string[],
+  { stack, height, inherits }: Pick<ExpectedLayer, "stack" | "height" | "inherits">,
+  /** Those of layer trees that were looked up before, by path. */
+  roots: Map<string, Inode>,
   problems: ProblemList,
 ): Promise<void> {
-  const roots: Inode[] = [];
-  for (const path of below) roots.push(await disk.lookup(path));
+  const below: Inode[] = [];
+  for (let i = implied.size === 0 ? 0 : height; i > 0; i--) {
+    const path = stack[i - 1];
+    const root = roots.get(path) ?? (await disk.lookup(path));
+    roots.set(path, root);
+    below.push(root);
+  }
   for (const [nid, { place, parentNid }] of implied) {
     const inode = await disk.image.inode(nid);
     const parent = await disk.image.inode(parentNid);
-    const difference = await impliedDifference(disk, inode, parent, await directoryBelow(disk, place, roots));
+    const model = await directoryBelow(disk, place, below);
+    const difference = await impliedDifference(disk, inode, parent, model, !inherits);
     if (difference !== undefined) problems.add(`/${tree}${showPlace(place)}`, difference);
     if (problems.isFull) return;
   }
@@ -71,13 +80,16 @@ async function impliedDifference(
   inode: Inode,
   parent: Inode,
   model: Inode | undefined,
+  isExact: boolean,
 ): Promise<string | undefined> {
   if (inode.mtimeSeconds !== 0 || inode.mtimeNanoseconds !== 0) return "is implied by its layer but has an mtime";
   const { mode, uid, gid } = model ?? { mode: 0o040755, uid: 0, gid: (parent.mode & setgid) === 0 ? 0 : parent.gid };
   const copied = model === undefined ? [] : withoutOverlayXattrs(await disk.image.xattrs(model));
   const xattrs = [...copied, ...inheritedAcls(await disk.image.xattrs(parent), mode).filter(notIn(copied))];
   const own = withoutOverlayXattrs(await disk.image.xattrs(inode));
-  const isSame = inode.mode === mode && inode.uid === uid && inode.gid === gid && sameXattrs(own, xattrs);
+  const compared = (all: readonly Xattr[]) => (isExact ? all : all.filter(({ name }) => !isAcl(name)));
+  const isGroup = inode.gid === gid || (!isExact && model === undefined);
+  const isSame = inode.mode === mode && inode.uid === uid && isGroup && sameXattrs(compared(own), compared(xattrs));
   return isSame ? undefined : "is implied by its layer but does not have mode, owner and xattrs of the layers below";
 }
 
@@ -87,6 +99,10 @@ function inheritedAcls(ofParent: readonly Xattr[], mode: number): Xattr[] {
   if (inherited === undefined) return [];
   const access = { name: accessAcl, value: aclAfterChmod(inherited.value, mode) };
   return aclKind(inherited.value) === "extended" ? [access, inherited] : [inherited];
+}
+
+function isAcl(name: Uint8Array): boolean {
+  return accessAcl.equals(name) || defaultAcl.equals(name);
 }
 
 function notIn(others: readonly Xattr[]): (xattr: Xattr) => boolean {

@@ -18,11 +18,16 @@ export type ExpectedTrees = {
 export type ExpectedLayer = {
   readonly diffIDHex: string;
   readonly impliedDirectories: readonly number[];
-  /** Paths of the layer trees below, topmost first; only of a layer with implied directories. */
-  readonly below: readonly string[];
+  /** See `IndexLayer.inherits`. */
+  readonly inherits: boolean;
+  /** Of an image that has it: the paths of its layer trees from the bottom, of which the first `height` are below. */
+  readonly stack: readonly string[];
+  readonly height: number;
 };
 
 const maxIndexBytes = 256 << 20;
+/** overlayfs shows at most 500. Each costs memory while a merged tree is compared, and a look for each implied directory above it. */
+const maxLayers = 5000;
 
 /** Checks the index in itself: chainIDs, paths, order and form. */
 export function checkIndex(index: DiskIndex, problems: ProblemList): ExpectedTrees {
@@ -32,6 +37,10 @@ export function checkIndex(index: DiskIndex, problems: ProblemList): ExpectedTre
     const place = `${indexPath}: images[${i}]`;
     const sorted = [...new Set(image.names)].sort();
     if (sorted.join("\n") !== image.names.join("\n")) problems.add(place, "names are not sorted or there twice");
+    if (image.layers.length > maxLayers) {
+      problems.add(place, `has ${image.layers.length} layers; more than ${maxLayers} are not looked at`);
+      continue;
+    }
     checkLayers(image, place, layers, problems);
     const top = image.layers.at(-1);
     const expected =
@@ -58,6 +67,8 @@ function checkLayers(
   problems: ProblemList,
 ): void {
   let chainID: string | undefined;
+  // One list for all: a list of its own for each of many layers would take memory by the square of their number.
+  const stack = image.layers.map(({ tree }) => tree);
   for (const [j, layer] of image.layers.entries()) {
     const at = `${place}.layers[${j}]`;
     chainID = chainID === undefined ? layer.diffID : `sha256:${hash("sha256", `${chainID} ${layer.diffID}`, "hex")}`;
@@ -65,13 +76,16 @@ function checkLayers(
     const impliedDirectories = layer.impliedDirectories ?? [];
     const diffIDHex = digestHex(layer.diffID);
     const hex = layer.tree.slice("layers/".length);
-    const expectedHex = impliedDirectories.length === 0 ? diffIDHex : digestHex(layer.chainID);
+    const inherits = layer.inherits === true;
+    const expectedHex = impliedDirectories.length === 0 && !inherits ? diffIDHex : digestHex(layer.chainID);
     if (hex !== expectedHex) problems.add(at, `tree is ${layer.tree}, not layers/${expectedHex}`);
     const known = layers.get(layer.tree);
-    const below = impliedDirectories.length === 0 ? [] : image.layers.slice(0, j).map(({ tree }) => tree);
-    below.reverse();
-    if (known === undefined) layers.set(layer.tree, { diffIDHex, impliedDirectories, below });
-    else if (known.diffIDHex !== diffIDHex || known.impliedDirectories.join() !== impliedDirectories.join()) {
+    if (known === undefined) layers.set(layer.tree, { diffIDHex, impliedDirectories, inherits, stack, height: j });
+    else if (
+      known.diffIDHex !== diffIDHex ||
+      known.inherits !== inherits ||
+      known.impliedDirectories.join() !== impliedDirectories.join()
+    ) {
       problems.add(at, "contradicts what another image says of the same tree");
     }
   }

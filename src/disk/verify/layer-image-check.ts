@@ -20,6 +20,8 @@ export type LayerOfImage = {
   readonly contents: Uint32Array;
   /** The directories that the layer's tar only implies: the image of the layer has them bare. */
   readonly implied: ImpliedDirectories;
+  /** The tree has xattrs from the layers below, which the image of the layer lacks. */
+  readonly inherits: boolean;
 };
 
 const mapPieceChunks = 16 * 1024;
@@ -121,6 +123,10 @@ async function compareTree(
   /** Inodes with several entries: the same ones must share an inode in both trees. */
   const twins = new Map<number, number>();
   const differ = new ProblemList();
+  const difference = async (tree: Inode, twin: Inode): Promise<string | undefined> =>
+    layer.inherits
+      ? differenceOf(twin, [], tree, [])
+      : differenceOf(twin, await image.xattrs(twin), tree, await disk.image.xattrs(tree));
   await checkTwins(
     { image: disk.image, nid: (await disk.lookup(layer.tree)).nid },
     { image, nid: image.superblock.rootNid },
@@ -128,7 +134,7 @@ async function compareTree(
     {
       directory: async (tree, twin) => {
         if (layer.implied.has(tree.nid)) return bareDifference(image, twin);
-        return differenceOf(twin, await image.xattrs(twin), tree, await disk.image.xattrs(tree));
+        return difference(tree, twin);
       },
       other: async (treeNid, twinNid) => {
         const known = twins.get(treeNid);
@@ -136,10 +142,7 @@ async function compareTree(
         const tree = await disk.image.inode(treeNid);
         const twin = await image.inode(twinNid);
         if (tree.linkCount > 1) twins.set(treeNid, twinNid);
-        return (
-          differenceOf(twin, await image.xattrs(twin), tree, await disk.image.xattrs(tree)) ??
-          (await otherDifference(disk, tree, image, twin, places))
-        );
+        return (await difference(tree, twin)) ?? otherDifference(disk, tree, image, twin, places);
       },
     },
     differ,

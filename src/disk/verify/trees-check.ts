@@ -1,7 +1,10 @@
 import { type Place, placeInside, rootPlace, showPlace } from "../../filesystem/erofs/checker/place.ts";
 import type { ProblemList } from "../../filesystem/erofs/checker/problem-list.ts";
 import { type CheckResult, checkErofs } from "../../filesystem/erofs/checker.ts";
-import { type Inode, isDirectory } from "../../filesystem/erofs/reader/inode-parser.ts";
+import { dataLayout } from "../../filesystem/erofs/constants.ts";
+import type { ErofsImage } from "../../filesystem/erofs/reader/erofs-image.ts";
+import { type Inode, isDirectory, isSymbolicLink } from "../../filesystem/erofs/reader/inode-parser.ts";
+import { chunkBytes } from "../../layers/content.ts";
 import { DiskError } from "../disk-error.ts";
 import { areaKind } from "../files-format.ts";
 import type { DiskReader } from "../reader/disk-reader.ts";
@@ -94,7 +97,10 @@ function checkOwnInode(inode: Inode, place: Place, created: number, problems: Pr
   if (!isPlain) problems.add(showPlace(place), "has other attributes than what Nodewarm adds to a disk");
 }
 
-/** Trees of the same layer in different chains differ in the attributes of implied directories only, and share all other inodes. */
+/**
+ * Trees of the same layer in different chains differ in the attributes of implied directories only, and share all other inodes. Where they
+ * inherit from the layers below, the xattrs of all may differ, and inodes are shared or not.
+ */
 async function checkChainTrees(
   disk: DiskReader,
   expected: ExpectedTrees,
@@ -102,15 +108,18 @@ async function checkChainTrees(
   problems: ProblemList,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  for (const [path, { diffIDHex, impliedDirectories, below }] of expected.layers) {
+  const rootsByPath = new Map<string, Inode>();
+  for (const [path, { diffIDHex, impliedDirectories, inherits, stack, height }] of expected.layers) {
     const implied = await findImplied(disk, path, impliedDirectories);
     if (implied.size !== impliedDirectories.length) {
       problems.add(`/${path}`, "the index names implied directories that it does not have");
     }
-    await checkImplied(disk, path, implied, below, problems);
+    await checkImplied(disk, path, implied, { stack, height, inherits }, rootsByPath, problems);
     const first = treeOfDiffID.get(diffIDHex);
     if (first === undefined || first === path) continue;
     const { image } = disk;
+    const differ = inherits || expected.layers.get(first)?.inherits === true;
+    const xattrsOf = async (inode: Inode) => (differ ? [] : await image.xattrs(inode));
     const roots = [first, path].map(async (tree) => ({ image, nid: (await disk.lookup(tree)).nid }));
     await checkTwins(
       await roots[0],
@@ -118,13 +127,33 @@ async function checkChainTrees(
       placeOf(path),
       {
         directory: async (a, b) =>
-          implied.has(b.nid) ? undefined : differenceOf(b, await image.xattrs(b), a, await image.xattrs(a)),
-        other: async (a, b) => (a === b ? undefined : `is inode ${b}, but ${a} in ${first}`),
+          implied.has(b.nid) ? undefined : differenceOf(b, await xattrsOf(b), a, await xattrsOf(a)),
+        other: async (a, b) => {
+          if (a === b) return undefined;
+          return differ ? copyDifference(image, a, b) : `is inode ${b}, but ${a} in ${first}`;
+        },
       },
       problems,
       signal,
     );
   }
+}
+
+/** Two inodes that have all but xattrs in common. */
+async function copyDifference(image: ErofsImage, nid: number, twinNid: number): Promise<string | undefined> {
+  const [tree, twin] = [await image.inode(nid), await image.inode(twinNid)];
+  const difference = differenceOf(twin, [], tree, []);
+  if (difference !== undefined) return difference;
+  if (tree.linkCount !== twin.linkCount) return `has ${twin.linkCount} links instead of ${tree.linkCount}`;
+  if (tree.sizeBytes !== twin.sizeBytes) return `has ${twin.sizeBytes} bytes instead of ${tree.sizeBytes}`;
+  if (isSymbolicLink(tree)) {
+    const same = (await image.linkTarget(tree)).equals(await image.linkTarget(twin));
+    return same ? undefined : "has another link target";
+  }
+  if (tree.layout !== dataLayout.chunkBased) return tree.union === twin.union ? undefined : "has other contents";
+  const chunks = Math.ceil(tree.sizeBytes / chunkBytes);
+  const [map, other] = [await image.chunkMap(tree, 0, chunks), await image.chunkMap(twin, 0, chunks)];
+  return map.equals(other) ? undefined : "has other contents";
 }
 
 async function checkMergedTrees(
@@ -164,7 +193,7 @@ async function checkLayerImages(
     const { diffIDHex } = layer;
     next = await checkLayerImage(
       disk,
-      { diffIDHex, tree, contents: ofTree, implied },
+      { diffIDHex, tree, contents: ofTree, implied, inherits: layer.inherits },
       next,
       places,
       problems,

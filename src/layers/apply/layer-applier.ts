@@ -8,9 +8,11 @@ import type { DropCounter } from "./drop-counter.ts";
 import { EntryTable } from "./entry-table.ts";
 import { InodeTable, none } from "./inode-table.ts";
 import { LinkResolver } from "./link-resolver.ts";
+import { OriginRecorder } from "./origins.ts";
 import { cleanName, climbs, depthOf } from "./path.ts";
 import { type FoundParent, PathFinder } from "./path-finder.ts";
 import {
+  aclName,
   inheritedXattrs,
   isNamed,
   mergedXattrs,
@@ -63,6 +65,8 @@ export class LayerApplier {
   readonly #links: LinkResolver;
   readonly #finder: PathFinder;
   readonly #times: DirectoryTimes;
+  /** Of what the layers below may give to entries. */
+  readonly origins: OriginRecorder;
   readonly #opaque = new Set<number>();
 
   constructor(options: LayerApplierOptions) {
@@ -73,6 +77,7 @@ export class LayerApplier {
     this.inodes = new InodeTable(options.limits, nameBytes);
     this.inodes.add(fileType.directory | 0o755, 0, 0, noXattrs, 0);
     this.entries = new EntryTable(this.inodes, options.limits["layer-entries"], nameBytes);
+    this.origins = new OriginRecorder(this.entries, this.inodes, options.limits["layer-entries"]);
     this.#links = new LinkResolver(this.entries, this.inodes);
     this.#finder = new PathFinder(this.entries, this.inodes, this.#links, (directory, path, start, end) =>
       this.#addImplied(directory, path, start, end),
@@ -125,7 +130,10 @@ export class LayerApplier {
       this.#remove(existing);
     }
     if (entry.type === typeFlag.paxGlobal) return undefined;
-    const inode = this.#create(entry, this.inodes.attributesOf(this.entries.inode(parent.entry)));
+    const parentInode = this.entries.inode(parent.entry);
+    const inode = this.#create(entry, this.inodes.attributesOf(parentInode));
+    if (entry.type === typeFlag.hardLink) this.origins.linked(inode, parentInode);
+    else this.origins.made(inode, parentInode);
     this.#reserve(path.length - start);
     const created = this.entries.link(parent.entry, path, start, path.length, inode);
     if (isDirectory) this.#setDirectory(entry, created, parent, path);
@@ -171,6 +179,7 @@ export class LayerApplier {
     const uid = ownerID(entry.uid, 0);
     const gid = ownerID(entry.gid, inheritedGroup(parent));
     const inode = this.inodes.add(fileType.characterDevice, uid, gid, xattrs, 0);
+    this.origins.made(inode, parentInode);
     this.#reserve(length);
     this.entries.link(directory, path, from, path.length, inode);
   }
@@ -241,17 +250,23 @@ export class LayerApplier {
   }
 
   #addImplied(directory: number, path: Uint8Array, start: number, end: number): number {
-    const parent = this.inodes.attributesOf(this.entries.inode(directory));
+    const parentInode = this.entries.inode(directory);
+    const parent = this.inodes.attributesOf(parentInode);
     const xattrs = inheritedXattrs(parent.xattrs, 0o755, true);
     const inode = this.inodes.add(fileType.directory | 0o755, 0, inheritedGroup(parent), xattrs, 1);
     this.#reserve(end - start);
-    return this.entries.link(directory, path, start, end, inode);
+    const entry = this.entries.link(directory, path, start, end, inode);
+    this.origins.implied(inode, entry, parentInode);
+    return entry;
   }
 
   #setDirectory(entry: TarEntry, at: number, parent: FoundParent, path: Uint8Array): void {
     const inode = this.entries.inode(at);
+    const before = this.inodes.attributesOf(inode);
+    if (this.inodes.payload.items[inode] === 1) this.origins.entered(inode);
     this.inodes.payload.items[inode] = 0;
     this.#setAttributes(entry, inode);
+    this.origins.changed(inode, before);
     this.#times.record(at, parent.throughLinks ? path : undefined);
   }
 
@@ -261,7 +276,7 @@ export class LayerApplier {
     const mode = type === fileType.symbolicLink ? current.mode : type | (entry.mode & 0o7777);
     let xattrs = current.xattrs;
     if (xattrs.length > 0 && type !== fileType.directory) xattrs = xattrsAfterChown(xattrs);
-    if (entry.xattrs.length > 0) xattrs = this.#withXattrs(xattrs, entry.xattrs, mode);
+    if (entry.xattrs.length > 0) xattrs = this.#withXattrs(inode, xattrs, entry.xattrs, mode);
     if (xattrs.length > 0) xattrs = xattrsAfterChmod(xattrs, mode);
     this.#checkXattrs(xattrs);
     const uid = ownerID(entry.uid, current.uid);
@@ -276,10 +291,13 @@ export class LayerApplier {
   }
 
   /** `current` and those of the entry that a node would have set on an inode of this mode. */
-  #withXattrs(current: readonly Xattr[], added: readonly Xattr[], mode: number): readonly Xattr[] {
+  #withXattrs(inode: number, current: readonly Xattr[], added: readonly Xattr[], mode: number): readonly Xattr[] {
     let remaining = current;
     const kept = added.filter((xattr) => {
       const fate = xattrFate(xattr, mode);
+      const acl = aclName(xattr);
+      if (acl !== undefined && (fate === "keep" || fate.replaces))
+        this.origins.ownAcl(inode, acl === "default", fate !== "keep", current);
       if (fate === "keep") return true;
       this.#dropped.add(fate.what, fate.why);
       if (fate.replaces) {

@@ -1,8 +1,16 @@
 import type { ContentTable } from "../content-table.ts";
-import { fileType, type InodeAttributes, type LayerTree, noContent, packNumbers } from "../layer-tree.ts";
+import {
+  fileType,
+  type InodeAttributes,
+  type LayerOrigins,
+  type LayerTree,
+  noContent,
+  packNumbers,
+} from "../layer-tree.ts";
 import { type EntryTable, root } from "./entry-table.ts";
 import type { GrowingArray } from "./growing.ts";
 import { type InodeTable, none } from "./inode-table.ts";
+import { renumbered } from "./origins.ts";
 import { sortByName } from "./sort-by-name.ts";
 import { isNamed } from "./xattr-policy.ts";
 
@@ -14,8 +22,13 @@ export type SealedLayer = {
   readonly fileBytes: number;
 };
 
-/** Packs a finished tree in the order that `LayerTree` describes. The tables are used up. */
-export function sealLayer(entries: EntryTable, inodes: InodeTable, contents: ContentTable): SealedLayer {
+/** Packs a finished tree in the order that `LayerTree` describes. The tables are used up. `origins` has the numbers of `inodes`. */
+export function sealLayer(
+  entries: EntryTable,
+  inodes: InodeTable,
+  contents: ContentTable,
+  origins?: LayerOrigins,
+): SealedLayer {
   // The largest trees decide the peak of memory: each column goes as soon as its packed form is there.
   entries.freeSlots();
   const { order, directoryEnds } = breadthFirst(entries, inodes);
@@ -77,6 +90,7 @@ export function sealLayer(entries: EntryTable, inodes: InodeTable, contents: Con
     targets,
     targetEnds,
     impliedDirectoryCount,
+    ...(origins && { origins: renumbered(origins, oldOfNew) }),
   };
   return { tree, deadContents, fileBytes };
 }

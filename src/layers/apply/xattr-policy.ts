@@ -80,9 +80,19 @@ export function xattrsAfterChmod(xattrs: readonly Xattr[], mode: number): readon
   });
 }
 
+/** The default ACL among the xattrs of a directory. */
+export function defaultAclOf(xattrs: readonly Xattr[]): Xattr | undefined {
+  return xattrs.find((xattr) => isNamed(xattr, defaultAcl));
+}
+
+/** Whether an xattr is an ACL, and which. */
+export function aclName(xattr: Xattr): "access" | "default" | undefined {
+  return isNamed(xattr, accessAcl) ? "access" : isNamed(xattr, defaultAcl) ? "default" : undefined;
+}
+
 /** What a new file takes from a directory with a default ACL (`posix_acl_create`), once its mode is `mode`. */
 export function inheritedXattrs(parent: readonly Xattr[], mode: number, isDirectory: boolean): readonly Xattr[] {
-  const inherited = parent.find((xattr) => isNamed(xattr, defaultAcl));
+  const inherited = defaultAclOf(parent);
   if (inherited === undefined) return parent.length === 0 ? parent : [];
   const access = { name: Buffer.from(accessAcl), value: aclAfterChmod(inherited.value, mode) };
   return [...(aclKind(inherited.value) === "extended" ? [access] : []), ...(isDirectory ? [inherited] : [])];

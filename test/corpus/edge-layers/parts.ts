@@ -11,6 +11,15 @@ export const acl = Buffer.from(
   "hex",
 );
 
+/** A default ACL: owner rwx, user 2000 rx, group rx, mask rwx, others none. */
+export const otherAcl = Buffer.from(
+  "02000000" + "01000700ffffffff" + "02000500d0070000" + "04000500ffffffff" + "10000700ffffffff" + "20000000ffffffff",
+  "hex",
+);
+
+/** An ACL that says no more than a mode: 0750. */
+export const minimalAcl = Buffer.from("02000000" + "01000700ffffffff" + "04000500ffffffff" + "20000000ffffffff", "hex");
+
 export const gzipType = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 export const zstdType = "application/vnd.oci.image.layer.v1.tar+zstd";

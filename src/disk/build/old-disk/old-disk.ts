@@ -31,7 +31,9 @@ export class OldDisk {
     this.#disk = disk;
     this.#copier = copier;
     this.#layers = new Map(
-      disk.index.images.flatMap(({ layers }) => layers.map((layer): [string, IndexLayer] => [layer.diffID, layer])),
+      disk.index.images.flatMap(({ layers }) =>
+        layers.filter(({ inherits }) => !inherits).map((layer): [string, IndexLayer] => [layer.diffID, layer]),
+      ),
     );
   }
 
