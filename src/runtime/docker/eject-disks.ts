@@ -9,7 +9,7 @@ import { type DiskRecord, readDiskRecords, removeDiskRecord, writeDiskRecord } f
 import type { DockerNode } from "./docker-node.ts";
 import { type Graph, type OwnLayer, readGraph, withLinkedDisks } from "./graph.ts";
 import { linkLayer } from "./layer-folder.ts";
-import { materializeLayer, requireRoom } from "./materialize.ts";
+import { materializeLayer, requireLayerRoom } from "./materialize.ts";
 import { findOtherHolder } from "./other-holders.ts";
 import type { OwnImage } from "./own-images.ts";
 import { earlierDevice, readBootID, readDiskRelease } from "./release.ts";
@@ -65,7 +65,7 @@ async function tryEject(
     return { users: distinct(used.flatMap(({ chainID }) => graph.users.get(chainID) ?? [])) };
   }
 
-  await requireRoom(node, used, signal);
+  await requireLayerRoom(node, used, signal);
   await writeLeftBehind(
     node,
     graph.running,

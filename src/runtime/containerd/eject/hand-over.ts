@@ -1,11 +1,11 @@
 import type { Digest } from "../../../oci/descriptor.ts";
 import { swapInLink } from "../../host/link-swap.ts";
 import { syncFilesystem } from "../../host/sync-filesystem.ts";
+import { sideBySide } from "../../side-by-side.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import { chainSnapshots } from "../inject/chain-snapshots.ts";
 import type { AtStep } from "../inject/job.ts";
 import { recordNames, topChainID } from "../inject/plan.ts";
-import { sideBySide } from "../inject/side-by-side.ts";
 import { layerImagePath } from "../layer-cache.ts";
 import { fsPath, linkTarget, type OwnedSnapshot, type OwnedState } from "../owned-state.ts";
 import { label } from "../ownership.ts";

@@ -1,16 +1,16 @@
-import { copyFile, rename, rm, statfs } from "node:fs/promises";
+import { copyFile, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type Digest, digestHex } from "../../../oci/descriptor.ts";
+import { notMounted, requireRoom } from "../../copy-room.ts";
+import { copyTree } from "../../host/copy-tree.ts";
 import { swapInLink } from "../../host/link-swap.ts";
 import { syncFilesystem } from "../../host/sync-filesystem.ts";
 import { errorCode } from "../../host/system-calls.ts";
 import type { EjectOptions } from "../../runtime.ts";
-import { RuntimeError } from "../../runtime-error.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import type { AtStep } from "../inject/job.ts";
 import { carrierOf, fsPath, type OwnedSnapshot, type OwnedState } from "../owned-state.ts";
 import { type BlobLink, blobOnDisk, blobPath } from "./blob-links.ts";
-import { copyTree, measureTree } from "./copy-tree.ts";
 import { copyName, type TreePlace } from "./places.ts";
 
 /** A snapshot whose tree is on a disk that goes. */
@@ -36,7 +36,12 @@ export async function copyTrees({ node, state, options, atStep }: Job, trees: re
     return { snapshot, from: node.local(`${fsPath(node, carrier?.number ?? "")}/${snapshot.tree}`) };
   });
   const { signal } = options;
-  await requireRoom(node, sources, signal);
+  const copies = sources.map(({ snapshot, from }) => ({
+    what: `the tree of ${snapshot.name}`,
+    disk: snapshot.disk,
+    from,
+  }));
+  await requireRoom(copies, { folder: node.snapshotsFolder, local: node.local(node.snapshotsFolder) }, signal);
   for (const { snapshot, from } of sources) {
     atStep("copy");
     options.onEvent?.({ type: "materializing", snapshot: snapshot.name, tree: snapshot.tree });
@@ -88,42 +93,4 @@ function blobCopyPath(node: ContainerdNode, digest: Digest): string {
 
 function copyPath(node: Folders, { number }: OwnedSnapshot): string {
   return node.local(`${node.snapshotsFolder}/${number}/${copyName}`);
-}
-
-type Source = { readonly snapshot: OwnedSnapshot; readonly from: string };
-
-async function requireRoom(node: Folders, sources: readonly Source[], signal: AbortSignal): Promise<void> {
-  if (sources.length === 0) return;
-  let bytes = 0;
-  let inodes = 0;
-  for (const { snapshot, from } of sources) {
-    const size = await measureTree(from, signal).catch((cause: unknown) => {
-      throw errorCode(cause) === "ENOENT" ? notMounted(`the tree of ${snapshot.name}`, snapshot.disk, cause) : cause;
-    });
-    bytes += size.bytes;
-    inodes += size.inodes;
-  }
-  const { bavail, bsize, ffree, files } = await statfs(node.local(node.snapshotsFolder));
-  const freeBytes = bavail * bsize;
-  // Some file systems make inodes as they need them, and tell none.
-  const lacksInodes = files > 0 && ffree < inodes;
-  if (freeBytes >= bytes && !lacksInodes) return;
-  throw new RuntimeError(
-    "resource-exhausted",
-    lacksInodes
-      ? `${inodes} files would be copied to ${node.snapshotsFolder}, whose file system has room for ${ffree} more; end the containers instead, or remove other images`
-      : `${mebibytes(bytes)} MiB would be copied to ${node.snapshotsFolder}, which has ${mebibytes(freeBytes)} MiB left; end the containers instead, or free some space`,
-  );
-}
-
-function notMounted(what: string, disk: string, cause: unknown): RuntimeError {
-  return new RuntimeError(
-    "failed-precondition",
-    `${what} cannot be copied, as disk ${disk} is not mounted; mount it first (nodewarm mount --all)`,
-    { cause },
-  );
-}
-
-function mebibytes(bytes: number): number {
-  return Math.ceil(bytes / 2 ** 20);
 }

@@ -1,10 +1,10 @@
 import type { Digest } from "../../../oci/descriptor.ts";
 import { isRuntimeError } from "../../runtime-error.ts";
+import { sideBySide } from "../../side-by-side.ts";
 import type { ContentInfo } from "../client/content.ts";
 import type { LabelChange, Labels } from "../client/label.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import type { AtStep } from "../inject/job.ts";
-import { sideBySide } from "../inject/side-by-side.ts";
 import type { OwnedState } from "../owned-state.ts";
 import { isPinned, label, pinnedLabel, recordOrigin } from "../ownership.ts";
 import type { BlobLink } from "./blob-links.ts";

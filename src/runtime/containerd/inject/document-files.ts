@@ -4,9 +4,9 @@ import { dirname } from "node:path";
 import { type Digest, digestHex } from "../../../oci/descriptor.ts";
 import { syncFilesystem } from "../../host/sync-filesystem.ts";
 import { errorCode } from "../../host/system-calls.ts";
+import { sideBySide } from "../../side-by-side.ts";
 import type { ImageDocument } from "./disk-documents.ts";
 import type { InjectJob } from "./job.ts";
-import { sideBySide } from "./side-by-side.ts";
 
 /**
  * Puts documents into the content store as files, to be claimed; the digests of those that were put. containerd would sync each one three

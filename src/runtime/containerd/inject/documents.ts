@@ -1,5 +1,6 @@
 import type { IndexImage } from "../../../disk/reader/disk-index.ts";
 import { isRuntimeError } from "../../runtime-error.ts";
+import { sideBySide } from "../../side-by-side.ts";
 import type { NewBlob, WriteResult } from "../client/content-writer.ts";
 import type { Labels } from "../client/label.ts";
 import { label } from "../ownership.ts";
@@ -8,7 +9,6 @@ import { type ImageDocument, imageDocuments } from "./disk-documents.ts";
 import { isPlaced, placeDocuments } from "./document-files.ts";
 import type { InjectJob } from "./job.ts";
 import { topChainID } from "./plan.ts";
-import { sideBySide } from "./side-by-side.ts";
 
 /**
  * Writes index, manifest and config of images as real files, so that the images are known when the disk is away; their labels keep from

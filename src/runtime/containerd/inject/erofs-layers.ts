@@ -5,6 +5,7 @@ import type { IndexImage, IndexLayer } from "../../../disk/reader/disk-index.ts"
 import { swapInLink } from "../../host/link-swap.ts";
 import { syncFilesystem } from "../../host/sync-filesystem.ts";
 import { isRuntimeError, RuntimeError } from "../../runtime-error.ts";
+import { sideBySide } from "../../side-by-side.ts";
 import type { Mount } from "../client/snapshots.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import { layerCacheConfiguration, layerCacheFolder, layerImagePath, layerImageTarget } from "../layer-cache.ts";
@@ -12,7 +13,6 @@ import { keyPrefix, label, snapshotRefLabel } from "../ownership.ts";
 import type { InjectJob } from "./job.ts";
 import { topChainID } from "./plan.ts";
 import { passesTo } from "./relink.ts";
-import { sideBySide } from "./side-by-side.ts";
 
 /** Puts the links of all layers of the disk into the cache folder, durably. A link to another disk stays while that is there. */
 export async function linkLayerImages(job: InjectJob): Promise<void> {

@@ -1,5 +1,6 @@
 import type { IndexImage } from "../../../disk/reader/disk-index.ts";
 import type { Condition, InjectedImage, InjectOptions, InjectReport, OpenDisk } from "../../runtime.ts";
+import { allOf } from "../../side-by-side.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import { usesLayerImages } from "../layer-cache.ts";
 import { lockNode } from "../node-lock.ts";
@@ -14,7 +15,6 @@ import { Meter } from "./meter.ts";
 import { isChainComplete, isCommitted, topChainID } from "./plan.ts";
 import { relinkToNewer } from "./relink.ts";
 import { repairLinks, withdrawOccupied } from "./repair-links.ts";
-import { allOf } from "./side-by-side.ts";
 import { type Survey, survey } from "./survey.ts";
 import { removeUnfinished } from "./unfinished.ts";
 import { makeImagesUsable } from "./usable-images.ts";

@@ -8,10 +8,10 @@ import { syncFilesystem } from "../../host/sync-filesystem.ts";
 import { errorCode } from "../../host/system-calls.ts";
 import type { Condition } from "../../runtime.ts";
 import { isRuntimeError } from "../../runtime-error.ts";
+import { sideBySide } from "../../side-by-side.ts";
 import { label } from "../ownership.ts";
 import type { InjectJob } from "./job.ts";
 import { passesTo } from "./relink.ts";
-import { sideBySide } from "./side-by-side.ts";
 
 /** A collection may take a link before it is claimed. */
 const attempts = 3;

@@ -4,11 +4,11 @@ import type { Digest } from "../../../oci/descriptor.ts";
 import { swapInLink } from "../../host/link-swap.ts";
 import { syncFilesystem } from "../../host/sync-filesystem.ts";
 import { isRuntimeError, RuntimeError } from "../../runtime-error.ts";
+import { sideBySide } from "../../side-by-side.ts";
 import type { Mount } from "../client/snapshots.ts";
 import { linkTarget } from "../owned-state.ts";
 import { keyPrefix, label, type SnapshotRole, snapshotRefLabel } from "../ownership.ts";
 import type { InjectJob } from "./job.ts";
-import { sideBySide } from "./side-by-side.ts";
 
 /** A snapshot to be made whose tree is a folder of the disk. */
 export type WantedSnapshot = {

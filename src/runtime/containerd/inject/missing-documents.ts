@@ -3,11 +3,11 @@ import type { IndexImage } from "../../../disk/reader/disk-index.ts";
 import type { DiskReader } from "../../../disk/reader/disk-reader.ts";
 import { type Digest, digestHex } from "../../../oci/descriptor.ts";
 import { isRuntimeError } from "../../runtime-error.ts";
+import { sideBySide } from "../../side-by-side.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import type { OwnedState } from "../owned-state.ts";
 import { imageDocuments } from "./disk-documents.ts";
 import { recordNames } from "./plan.ts";
-import { sideBySide } from "./side-by-side.ts";
 
 /**
  * The images that have all their records, but no longer all of their documents: removed with `ctr content rm`, or lost with a file. Their

@@ -1,9 +1,9 @@
 import { isRuntimeError } from "../../runtime-error.ts";
+import { sideBySide } from "../../side-by-side.ts";
 import { criNamespace } from "../containerd-node.ts";
 import { criImageLabels, label } from "../ownership.ts";
 import type { InjectJob } from "./job.ts";
 import type { ImagePlan, RecordChange } from "./plan.ts";
-import { sideBySide } from "./side-by-side.ts";
 
 /**
  * Gives images their names. First each its id and its tags, by which containers start; then those that are made of repository and digest,

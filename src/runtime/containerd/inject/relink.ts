@@ -1,5 +1,6 @@
 import { syncFilesystem } from "../../host/sync-filesystem.ts";
 import type { Condition } from "../../runtime.ts";
+import { sideBySide } from "../../side-by-side.ts";
 import { layerImagePath, usesLayerImages } from "../layer-cache.ts";
 import { carrierOf, type OwnedSnapshot } from "../owned-state.ts";
 import { emptyName, label } from "../ownership.ts";
@@ -7,7 +8,6 @@ import { chainSnapshots } from "./chain-snapshots.ts";
 import type { InjectJob } from "./job.ts";
 import { topChainID } from "./plan.ts";
 import { putLink } from "./repair-links.ts";
-import { sideBySide } from "./side-by-side.ts";
 
 /**
  * Moves what an older disk of the same line and this one both hold to this one: each link is renamed over, so running containers keep the

@@ -6,11 +6,11 @@ import { swapInLink } from "../../host/link-swap.ts";
 import { syncFilesystem } from "../../host/sync-filesystem.ts";
 import type { Condition } from "../../runtime.ts";
 import { isRuntimeError } from "../../runtime-error.ts";
+import { sideBySide } from "../../side-by-side.ts";
 import { fsPath, linkTarget, type OwnedSnapshot } from "../owned-state.ts";
 import { label } from "../ownership.ts";
 import type { InjectJob } from "./job.ts";
 import { topChainID } from "./plan.ts";
-import { sideBySide } from "./side-by-side.ts";
 
 /**
  * Compares the link of every snapshot of this disk with what it must be and puts it right: a power cut can leave an empty folder where the

@@ -2,13 +2,13 @@ import { areaKind } from "../../../disk/files-format.ts";
 import type { IndexImage } from "../../../disk/reader/disk-index.ts";
 import { verifyAreas } from "../../../disk/reader/verify-areas.ts";
 import type { Condition, InjectOptions, OpenDisk } from "../../runtime.ts";
+import { allOf, sideBySide } from "../../side-by-side.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import { type OwnedState, readOwnedState } from "../owned-state.ts";
 import { checkImage } from "./disk-documents.ts";
 import { staleLeases } from "./injection-lease.ts";
 import { withMissingDocuments } from "./missing-documents.ts";
 import { type ImagePlan, planImage } from "./plan.ts";
-import { allOf, sideBySide } from "./side-by-side.ts";
 import { sandboxImages, whySkipped } from "./skipped-images.ts";
 
 /** What an injection has to do, found out under the lock before anything is changed. */

@@ -1,5 +1,6 @@
 import type { IndexImage } from "../../../disk/reader/disk-index.ts";
 import type { InjectedImage } from "../../runtime.ts";
+import { allOf } from "../../side-by-side.ts";
 import { usesLayerImages } from "../layer-cache.ts";
 import { writeDocuments } from "./documents.ts";
 import { makeCachedSnapshots } from "./erofs-layers.ts";
@@ -7,7 +8,6 @@ import type { InjectJob } from "./job.ts";
 import { makeLinkedSnapshots } from "./linked-snapshots.ts";
 import { type ImagePlan, isChainComplete } from "./plan.ts";
 import { writeRecords } from "./records.ts";
-import { allOf } from "./side-by-side.ts";
 
 /** The first image alone, so that it need not wait for others; then many, which share a sync. */
 const imagesAtOnce = [1, 64];

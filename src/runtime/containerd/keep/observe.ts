@@ -3,13 +3,13 @@ import { causeText } from "../../../oci/oci-error.ts";
 import type { ImageObservation, NodeContent, NodeImage } from "../../image-keeper.ts";
 import type { User } from "../../runtime.ts";
 import { isRuntimeError } from "../../runtime-error.ts";
+import { sideBySide } from "../../side-by-side.ts";
 import type { Container } from "../client/containers.ts";
 import { type ContainerdNode, criNamespace, dockerNamespace } from "../containerd-node.ts";
-import { sideBySide } from "../inject/side-by-side.ts";
 import { isIDRecord, isPinned, recordOrigin } from "../ownership.ts";
 import type { DocumentCache } from "./document-cache.ts";
 import { type AllSnapshots, lookAtAll } from "./look.ts";
-import { Warmth } from "./warmth.ts";
+import { type ImageState, Warmth } from "./warmth.ts";
 
 /**
  * One list each of records, snapshots, blobs and containers, and a look at each link. Throws `RuntimeError`, what `node:fs` gives, or the
@@ -36,28 +36,26 @@ export async function observeImages(
   }
 
   const digests = [...new Set(records.map(({ target }) => target.digest))];
-  const tops = new Map<Digest, Digest | undefined>();
-  const problems = new Map<Digest, string>();
+  const states = new Map<Digest, Pick<ImageState, "missing" | "top" | "createdSeconds">>();
   await sideBySide(digests, async (digest) => {
     signal.throwIfAborted();
-    const { missing, top } = await warmth.of(digest).catch((error: unknown) => {
+    const state = await warmth.of(digest).catch((error: unknown) => {
       signal.throwIfAborted();
       if (isRuntimeError(error, "unavailable", "deadline-exceeded", "cancelled")) throw error;
       // What is damaged of one image says nothing about the others.
-      return { missing: `it cannot be read: ${causeText(error)}`, top: undefined };
+      return { missing: `it cannot be read: ${causeText(error)}`, top: undefined, createdSeconds: undefined };
     });
-    tops.set(digest, top);
-    problems.set(digest, missing);
+    states.set(digest, state);
   });
   const standing = containers.flatMap(({ id, snapshotter, snapshotKey }) =>
     snapshotter === node.snapshotter ? [{ id, snapshotKey }] : [],
   );
   if (node.namespace === dockerNamespace) standing.push(...dockerContainers(lookup.all, standing));
-  const users = usersByTop(standing, lookup.all, new Set(tops.values()));
+  const users = usersByTop(standing, lookup.all, new Set([...states.values()].map(({ top }) => top)));
   const contents = new Map<Digest, NodeContent>();
-  for (const digest of digests) {
-    const missing = problems.get(digest) ?? "";
-    contents.set(digest, { digest, isWarm: missing === "", missing, users: users.get(tops.get(digest)) ?? [] });
+  for (const [digest, { missing, top, createdSeconds }] of states) {
+    const made = createdSeconds !== undefined && createdSeconds > 0 ? { createdSeconds } : {};
+    contents.set(digest, { digest, isWarm: missing === "", missing, users: users.get(top) ?? [], ...made });
   }
   return { images, contents };
 }

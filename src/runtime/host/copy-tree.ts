@@ -12,8 +12,8 @@ import {
   readlink,
   symlink,
 } from "node:fs/promises";
-import { copyXattrs, dataRanges, makeNode, setTimes } from "../../host/inode-calls.ts";
-import { sideBySide } from "../inject/side-by-side.ts";
+import { sideBySide } from "../side-by-side.ts";
+import { copyXattrs, dataRanges, makeNode, setTimes } from "./inode-calls.ts";
 
 /** What a tree takes on the file system that it is copied to; hard links counted once, holes not at all. */
 export type TreeSize = { readonly bytes: number; readonly inodes: number };
@@ -22,7 +22,7 @@ const blockBytes = 4096;
 const pieceBytes = 1 << 20;
 const permissionBits = 0o7777n;
 
-/** Throws what `node:fs` gives. */
+/** What a copy of a tree, or of a single file, takes. Throws what `node:fs` gives. */
 export async function measureTree(root: string, signal: AbortSignal): Promise<TreeSize> {
   const seen = new Set<bigint>();
   let bytes = 0;
@@ -33,7 +33,10 @@ export async function measureTree(root: string, signal: AbortSignal): Promise<Tr
     const dataBytes = stats.isFile() ? await countData(path, Number(stats.size)) : Number(stats.size);
     bytes += Math.ceil(dataBytes / blockBytes) * blockBytes;
   };
-  await forEachPath(Buffer.from(root), signal, { folder: measure, other: measure, afterFolder: async () => {} });
+  const path = Buffer.from(root);
+  if ((await lstat(root)).isDirectory())
+    await forEachPath(path, signal, { folder: measure, other: measure, afterFolder: async () => {} });
+  else await measure(path);
   return { bytes, inodes: seen.size };
 }
 
