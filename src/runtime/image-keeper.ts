@@ -29,6 +29,8 @@ export type NodeContent = {
   readonly missing: string;
   /** Containers, exited ones too, that stand on its snapshots. */
   readonly users: readonly User[];
+  /** When the image says that it was made, Unix seconds; left out where it does not say, or says 0 as builds do that are to be the same again. */
+  readonly createdSeconds?: number;
 };
 
 /** One look at the images of a runtime. */
@@ -114,6 +116,13 @@ export interface ImageKeeper {
    * loses the pin that Nodewarm gave it. No-op when there is no such name.
    */
   release(name: string, how: "remove" | "unpin", options: { readonly signal: AbortSignal }): Promise<void>;
+
+  /**
+   * Cuts the runtime off from a disk that cannot be relied on: what another disk that is mounted holds too is led there (where the runtime is
+   * a containerd), and the mounts of this one are taken out of sight, but for those that other runtimes use. Nothing starts from it any more, and
+   * what runs keeps what it has. Its names stay, and its next injection mounts it again. No-op when it is not mounted.
+   */
+  cutOff(disk: string, options: { readonly signal: AbortSignal }): Promise<void>;
 
   /**
    * Removes what fetches that ended early left, and nobody goes on with: what is old, or too much; everything but what is being fetched when

@@ -15,7 +15,7 @@ import type {
   NodeImage,
 } from "./image-keeper.ts";
 import { type MemoryImage, MemoryImages, type MemoryRecord } from "./memory-images.ts";
-import { MemoryOthers } from "./memory-others.ts";
+import { type MemoryMethod, MemoryOthers } from "./memory-others.ts";
 import { MemoryRuntime } from "./memory-runtime.ts";
 import { RuntimeError } from "./runtime-error.ts";
 
@@ -128,6 +128,12 @@ export class MemoryImageKeeper implements ImageKeeper {
     } else if (isOurs || record.isPinned) this.#images.setTag(name, record.digest);
   }
 
+  async cutOff(disk: string, { signal }: { readonly signal: AbortSignal }): Promise<void> {
+    this.#mustWork("cutOff", signal);
+    this.#images.handOver([disk], this.#images.mountedBeside(disk));
+    this.#images.setAway(disk, true);
+  }
+
   async tidy({ signal }: { readonly signal: AbortSignal }): Promise<void> {
     signal.throwIfAborted();
   }
@@ -149,7 +155,7 @@ export class MemoryImageKeeper implements ImageKeeper {
     this.#images.setRecord(name, record);
   }
 
-  #mustWork(method: "observe" | "fetch" | "setName" | "release", signal: AbortSignal): void {
+  #mustWork(method: MemoryMethod, signal: AbortSignal): void {
     signal.throwIfAborted();
     if (this.#isClosed) throw new RuntimeError("cancelled", `${this.name} is closed`);
     this.#others.meet(method);

@@ -31,6 +31,7 @@ export class MemoryImages {
   readonly #targets = new Map<Digest, Target>();
   readonly #containers = new Map<string, Container>();
   readonly #away = new Set<string>();
+  readonly #disks = new Map<string, DiskIndex>();
   readonly #listeners = new Set<(name: string | undefined) => void>();
   #changes = 0;
 
@@ -143,6 +144,18 @@ export class MemoryImages {
     });
   }
 
+  /** What is injected from now on comes from that disk. */
+  mount(index: DiskIndex): void {
+    this.#disks.set(index.id, index);
+    this.setAway(index.id, false);
+  }
+
+  /** The other disks that are mounted, the newest first. */
+  mountedBeside(disk: string): DiskIndex[] {
+    const others = [...this.#disks.values()].filter(({ id }) => id !== disk && !this.#away.has(id));
+    return others.sort((a, b) => b.sequence - a.sequence);
+  }
+
   isAway(disk: string): boolean {
     return this.#away.has(disk);
   }
@@ -248,6 +261,7 @@ export class MemoryImages {
 
   /** Removes all that belongs to a disk; how many images those were. */
   removeDisk(disk: string): number {
+    this.#disks.delete(disk);
     for (const [name, snapshot] of this.#snapshots) if (snapshot.disk === disk) this.removeSnapshot(name);
     for (const [name, record] of this.#records) if (record.disk === disk) this.removeRecord(name);
     let removed = 0;

@@ -4,14 +4,14 @@ import type { ImageChange } from "./image-keeper.ts";
 import type { MemoryImage, MemoryImages } from "./memory-images.ts";
 import { RuntimeError } from "./runtime-error.ts";
 
-type Method = "observe" | "fetch" | "setName" | "release";
+export type MemoryMethod = "observe" | "fetch" | "setName" | "release" | "cutOff";
 
 /** What others do to a node in memory: kubelet, people, the runtime itself. */
 export class MemoryOthers {
   readonly #name: string;
   readonly #images: MemoryImages;
   readonly #queues = new Set<ChangeQueue>();
-  readonly #failures = new Map<Method, unknown[]>();
+  readonly #failures = new Map<MemoryMethod, unknown[]>();
   #areEventsSwallowed = false;
 
   constructor(name: string, images: MemoryImages) {
@@ -89,12 +89,12 @@ export class MemoryOthers {
   }
 
   /** The next call of a method throws `error`, or the next after those that were told so before. */
-  failNext(method: Method, error: unknown): void {
+  failNext(method: MemoryMethod, error: unknown): void {
     this.#failures.set(method, [...(this.#failures.get(method) ?? []), error]);
   }
 
   /** Throws what a call meets. */
-  meet(method: Method): void {
+  meet(method: MemoryMethod): void {
     if (!this.#images.isRunning) throw new RuntimeError("unavailable", `${this.#name} is not running; start it`);
     const failures = this.#failures.get(method) ?? [];
     if (failures.length > 0) throw failures.shift();

@@ -41,9 +41,11 @@ export class MemoryRuntime implements Runtime {
       const { index } = disk;
       const before = this.#images.changes;
       const started = performance.now();
-      this.#images.handOver([...this.#olderOf(index), ...this.#images.disksWithout(this.#disks)], [index]);
+      const away = [...this.#disks.keys()].filter((id) => id !== index.id && this.#images.isAway(id));
+      const passing = [...this.#olderOf(index), ...this.#images.disksWithout(this.#disks), ...away];
+      this.#images.handOver(passing, [index]);
       this.#disks.set(index.id, { index, path: source.path });
-      this.#images.setAway(index.id, false);
+      this.#images.mount(index);
       const wanted = index.images.filter(
         ({ names }) => options.images === undefined || names.some((name) => options.images?.includes(name)),
       );
@@ -101,7 +103,7 @@ export class MemoryRuntime implements Runtime {
           chain: this.#chain(image),
           conditions: this.#recordConditions(image),
         })),
-        heldBy: this.#images.users(index.id),
+        heldBy: this.#images.users(index.id, this.#images.mountedBeside(index.id)),
         conditions: [],
       }));
   }

@@ -47,6 +47,8 @@ export type Action =
       readonly why: "unwanted" | "space" | "disk-away";
     }
   | { readonly type: "eject"; readonly disk: string }
+  /** Have nothing start from a disk any more, without touching what runs on it. */
+  | { readonly type: "cut-off"; readonly disk: string }
   | { readonly type: "remove-file"; readonly disk: string; readonly path: string }
   /** Keep in the state what a name is to stand for. */
   | { readonly type: "remember"; readonly name: string; readonly tag: Omit<KnownTag, "atSeconds"> }
@@ -64,6 +66,7 @@ export function keyOf(action: Action): string {
     case "inject":
     case "chains":
     case "eject":
+    case "cut-off":
     case "adopt":
       return `disk ${action.disk}`;
     case "fetch":

@@ -1,13 +1,44 @@
 import type { DiskStatus } from "../../runtime/runtime.ts";
 import type { FoundDisk } from "../disks/disk-finder.ts";
 
-/** Why an injected disk can no longer be relied on; `undefined` when it can: the same disk is found and trusted. */
-export function awayReason(status: DiskStatus, found: readonly FoundDisk[]): string | undefined {
-  const same = found.filter(({ identity, path }) => identity?.id === status.id || path === status.source);
-  if (same.some(({ state, identity }) => state === "trusted" && identity?.id === status.id)) return undefined;
-  if (same.some(({ state, identity }) => state === "checking" && (identity?.id ?? status.id) === status.id))
-    return undefined;
-  const [problem] = same.filter(({ state }) => state === "refused" || state === "broken");
-  if (problem !== undefined) return `${problem.path} is ${problem.state}: ${problem.reason}`;
-  return `disk ${status.id.slice(0, 12)} is no longer at ${status.source}`;
+/** Why an injected disk can no longer be relied on. */
+export type Away = {
+  /** For a person. */
+  readonly reason: string;
+  /** What is mounted is not what was verified: nothing may start from it, now. Else its bytes are as they were, or cannot be read at all. */
+  readonly isWrong: boolean;
+};
+
+/** Conditions of a disk whose mount answers nothing, or with another disk. */
+const unreadable: ReadonlySet<string> = new Set(["Unreadable", "WrongDisk"]);
+
+/** `undefined` when it can be relied on: it is read, and the same disk is found and trusted. */
+export function awayOf(status: DiskStatus, found: readonly FoundDisk[]): Away | undefined {
+  const { id, source, conditions, isMounted } = status;
+  const trouble = troubleOf(status);
+  if (trouble !== undefined) return { reason: trouble.message, isWrong: trouble.type === "WrongDisk" };
+  const same = found.filter(({ identity, path }) => identity?.id === id || path === source);
+  if (same.some(({ state, identity }) => state === "trusted" && identity?.id === id)) return undefined;
+  const isRelied = ({ state, identity, isAltered }: FoundDisk) =>
+    state === "checking" && isAltered !== true && (identity?.id ?? id) === id;
+  if (isMounted && same.some(isRelied)) return undefined;
+  const problem = same.find(({ path }) => path === source) ?? same[0];
+  if (problem === undefined) return { reason: `disk ${id.slice(0, 12)} is no longer at ${source}`, isWrong: false };
+  // A file that was put in the place of the one that is mounted says nothing of that.
+  const isItself = problem.path === source && !conditions.some(({ type }) => type === "SourceMissing");
+  const isOther = problem.identity !== undefined && problem.identity.id !== id;
+  const reason = isOther
+    ? `disk ${problem.identity.id.slice(0, 12)} is at ${problem.path} now`
+    : `${problem.path} is ${problem.state}: ${problem.reason}`;
+  return { reason, isWrong: isItself && problem.isAltered === true };
+}
+
+/** What the mount of a disk says when it cannot be read; it is mounted anew where the disk is trusted all the same. */
+export function troubleOf({ isMounted, conditions }: DiskStatus): DiskStatus["conditions"][number] | undefined {
+  return isMounted ? conditions.find(({ type }) => unreadable.has(type)) : undefined;
+}
+
+/** What the finder says of the very file or device that a disk is injected from: it is told of with the disk. */
+export function isSameDisk({ id, source }: DiskStatus, { path, identity }: FoundDisk): boolean {
+  return path === source && (identity === undefined || identity.id === id);
 }

@@ -68,16 +68,82 @@ test("a held disk is ejected when nothing uses it, and not injected again", () =
   assert.deepEqual(inShort(decideOn(facts)), []);
 });
 
-test("of a disk that was only unlinked nothing is taken that is in use; of one that is gone all is", () => {
+test("a disk that stays away is ejected, or, while something stands on it, cut off and then without a name", () => {
   const source = "/var/lib/nodewarm/disks/a.erofs";
   const memory = { ...emptyMemory(0), awaySince: new Map([[older.id, 0]]), everFound: new Set([older.id]) };
   const images = [record(web, d1, { from: "disk", disk: older.id })];
   const facts = { images, memory, nowMs: 600_000 };
   const used = [diskStatus(older, { source, heldBy: [user] })];
-  assert.deepEqual(inShort(decideOn({ ...facts, injected: used })), []);
+  assert.deepEqual(inShort(decideOn({ ...facts, injected: used })), [`cut-off ${older.id}`]);
+  assert.deepEqual(inShort(decideOn({ ...facts, injected: used, nowMs: 599_999 })), []);
   assert.deepEqual(inShort(decideOn({ ...facts, injected: [diskStatus(older, { source })] })), [`eject ${older.id}`]);
-  assert.deepEqual(inShort(decideOn({ ...facts, injected: used, cold: [d1] })), [`release ${web}`]);
-  assert.deepEqual(inShort(decideOn({ ...facts, injected: used, cold: [d1], nowMs: 599_999 })), []);
+  const gone = decideOn({ ...facts, injected: used, cold: [d1] });
+  assert.deepEqual(inShort(gone), [`cut-off ${older.id}`, `release ${web}`], "its device was pulled out");
+  const cutOff = [diskStatus(older, { source, heldBy: [user], isMounted: false })];
+  assert.deepEqual(inShort(decideOn({ ...facts, injected: cutOff, cold: [d1] })), [`release ${web}`]);
+  assert.deepEqual(inShort(decideOn({ ...facts, injected: cutOff, cold: [d1], nowMs: 599_999 })), []);
+});
+
+test("a disk whose bytes are not what was verified is cut off at once, and its names go after the grace", () => {
+  const images = [record(web, d1, { from: "disk", disk: older.id })];
+  const injected = [diskStatus(older, { heldBy: [user] })];
+  for (const state of ["broken", "checking", "refused"] as const) {
+    const found = [foundDisk(older, { state, reason: "why", isAltered: true })];
+    const decision = decideOn({ found, images, injected });
+    assert.deepEqual(inShort(decision), [`cut-off ${older.id}`]);
+    assert.deepEqual(
+      decision.disks.map(({ phase, reason }) => [phase, reason]),
+      [["Away", `${foundDisk(older).path} is ${state}: why`]],
+      "it is told of once",
+    );
+    const cutOff = [diskStatus(older, { heldBy: [user], isMounted: false })];
+    assert.deepEqual(inShort(decideOn({ found, images, injected: cutOff, cold: [d1] })), []);
+  }
+  const replaced = [{ type: "SourceMissing", message: "something else is there" }];
+  const found = [foundDisk(older, { state: "broken", reason: "why", isAltered: true, identity: undefined })];
+  const beneath = [diskStatus(older, { heldBy: [user], conditions: replaced })];
+  const decision = decideOn({ found, images, injected: beneath });
+  assert.deepEqual(inShort(decision), [], "what is mounted is another file");
+  assert.equal(decision.disks[0]?.phase, "Away");
+});
+
+test("a disk whose mount cannot be read is mounted anew while it is trusted, and given up after the grace", () => {
+  const unreadable = [{ type: "Unreadable", message: "it cannot be read" }];
+  const injected = [diskStatus(older, { conditions: unreadable })];
+  const found = [foundDisk(older)];
+  const images = [record(web, d1, { from: "disk", disk: older.id })];
+  const first = decideOn({ found, injected, images });
+  assert.deepEqual(inShort(first), [`inject ${older.id}`]);
+  assert.deepEqual([first.disks[0]?.phase, first.disks[0]?.reason], ["Away", "it cannot be read"]);
+  assert.deepEqual([...first.memory.awaySince], [[older.id, 0]]);
+  const sets = [imageSet("s", { images: [{ ref: "web:1", refresh: "Never" }] })];
+  const tags = { [web]: { digest: d1, atSeconds: 0 } };
+  const facts = { sets, found, images, cold: [d1], record: { ...emptyRecord, tags }, memory: first.memory };
+  assert.deepEqual(inShort(decideOn({ ...facts, injected, nowMs: 1000 })), [`inject ${older.id}`]);
+  const late = decideOn({ ...facts, injected, nowMs: 600_000 });
+  assert.deepEqual(inShort(late), [`fetch ${web}`, `release ${web}`, `eject ${older.id}`]);
+});
+
+test("a disk that is verified again while it is injected is told of once", () => {
+  const found = [foundDisk(older, { state: "checking", reason: "is read in full (50 %)", checkedShare: 0.5 })];
+  const { disks } = decideOn({ found, injected: [diskStatus(older)], images: [record(web, d1), record(db, d1)] });
+  assert.deepEqual(
+    disks.map(({ phase, reason, checkedShare }) => [phase, reason, checkedShare]),
+    [["Injected", "is read in full (50 %)", 0.5]],
+  );
+  const copy = [foundDisk(older), foundDisk(older, { state: "checking", path: "/disks/copy.erofs" })];
+  const two = decideOn({ found: copy, injected: [diskStatus(older)], images: [record(web, d1), record(db, d1)] });
+  assert.deepEqual(
+    two.disks.map(({ phase }) => phase),
+    ["Injected", "Checking"],
+  );
+});
+
+test("what is to be known of a trusted disk's storage is told with it", () => {
+  const conditions = [{ type: "FileSystemReadOnly", message: "it is read-only now" }];
+  const facts = { injected: [diskStatus(older)], images: [record(web, d1), record(db, d1)] };
+  const { disks } = decideOn({ ...facts, found: [foundDisk(older, { conditions })] });
+  assert.deepEqual([disks[0]?.phase, disks[0]?.conditions], ["Injected", conditions]);
 });
 
 test("a disk that changed under us, or is no longer trusted, is away", () => {

@@ -3,9 +3,9 @@ import { isDead as isLost } from "../desired/wanted-disks.ts";
 import type { FoundDisk } from "../disks/disk-finder.ts";
 import type { AgentDiskStatus, DiskPhase } from "../status.ts";
 import { keyOf } from "./action.ts";
-import { awayReason } from "./away-disks.ts";
+import { type Away, awayOf, isSameDisk, troubleOf } from "./away-disks.ts";
 import type { Plan } from "./plan.ts";
-import { isWarm, type View } from "./world.ts";
+import { awayEndMs, isWarm, type View } from "./world.ts";
 
 /** Users of disks come and go without an event. */
 const lookAgainMs = 30_000;
@@ -14,7 +14,11 @@ const lookAgainMs = 30_000;
 export function decideDisks(view: View, plan: Plan): readonly AgentDiskStatus[] {
   const injected = view.injected.map((status) => decideInjected(view, plan, status));
   const ids = new Set(view.injected.map(({ id }) => id));
-  const others = view.found.filter(({ identity, state }) => state !== "trusted" || !ids.has(identity?.id ?? ""));
+  const shown = view.injected.filter(({ id }) => !view.record.holds.includes(id));
+  const others = view.found.filter((found) => {
+    if (found.state === "trusted") return !ids.has(found.identity?.id ?? "");
+    return !shown.some((status) => isSameDisk(status, found));
+  });
   injectByHand(view, plan);
   return [...injected, ...others.map((found) => decideFound(view, plan, found))];
 }
@@ -22,26 +26,28 @@ export function decideDisks(view: View, plan: Plan): readonly AgentDiskStatus[] 
 function decideInjected(view: View, plan: Plan, status: DiskStatus): AgentDiskStatus {
   const { record, usableById } = view;
   const { id } = status;
+  const same = view.found.find((found) => isSameDisk(status, found));
   const tell = (phase: DiskPhase, reason = "") =>
-    statusOf(status, view.running.has(`disk ${id}`) ? running(view, id, phase) : phase, reason);
+    statusOf(status, same, view.running.has(`disk ${id}`) ? running(view, id, phase) : phase, reason);
   if (record.holds.includes(id)) {
     ejectUnused(view, plan, status);
     return tell("Held", "ejected by a person, and still in use");
   }
   const usable = usableById.get(id);
-  if (usable !== undefined) {
+  // One that is trusted is mounted anew first (`Injections`).
+  if (usable !== undefined && troubleOf(status) === undefined) {
     if (usable.replacedBy === undefined || isNeeded(view, id)) return tell("Injected");
     if (isReady(view, usable.replacedBy)) ejectUnused(view, plan, status);
     return tell("Replaced", `disk ${usable.replacedBy.slice(0, 12)} takes its place`);
   }
-  const away = awayReason(status, view.found);
+  const away = awayOf(status, view.found);
   if (away === undefined) return tell("Injected");
   if (isFromElsewhere(view, status)) {
     plan.add({ type: "adopt", disk: id, path: status.source, images: status.images.flatMap(namesToAsk) });
     return tell("Injected");
   }
-  letGoOf(view, plan, status);
-  return tell("Away", away);
+  letGoOf(view, plan, status, away);
+  return tell("Away", away.reason);
 }
 
 function decideFound(view: View, plan: Plan, found: FoundDisk): AgentDiskStatus {
@@ -90,26 +96,29 @@ function injectByHand({ record, statusById, usableById }: View, plan: Plan): voi
   }
 }
 
-/** Of a disk that has been away for too long nothing is left that would seem to be usable. */
-function letGoOf(view: View, plan: Plan, status: DiskStatus): void {
-  const { memory, policy, nowMs, observation } = view;
-  const endMs = (memory.awaySince.get(status.id) ?? nowMs) + policy.diskGraceMs;
+/**
+ * Of a disk that has been away for too long nothing is left that would seem to be usable, and its links lead nowhere, so that what is listed is
+ * fetched. Containers keep its mount. What is known to be wrong cannot be started until then either.
+ */
+function letGoOf(view: View, plan: Plan, status: DiskStatus, away: Away): void {
+  const { nowMs, observation } = view;
+  const { id, isMounted, heldBy } = status;
+  const endMs = awayEndMs(view, id);
   if (endMs > nowMs) {
     plan.wakeAt(endMs);
+    if (isMounted && away.isWrong) plan.add({ type: "cut-off", disk: id });
     return;
   }
+  if (isMounted && heldBy.length > 0) plan.add({ type: "cut-off", disk: id });
   if (isDead(view, status)) {
     for (const { name, digest, origin } of observation.images)
-      if (origin.from === "disk" && origin.disk === status.id)
+      if (origin.from === "disk" && origin.disk === id)
         plan.add({ type: "release", name, digest, how: "remove", why: "disk-away" });
   }
   ejectUnused(view, plan, status);
 }
 
-/**
- * Nothing of it can be started: its mount or its bytes are gone, by the same look that says which images are warm. A file that was only unlinked
- * or replaced lives on under its mount.
- */
+/** Nothing of it can be started: its mount or its bytes are gone, by the same look that says which images are warm. */
 function isDead({ observation }: View, status: DiskStatus): boolean {
   return isLost(status, observation.contents);
 }
@@ -132,8 +141,9 @@ function isReady(view: View, id: string): boolean {
 
 /** Somebody injected it by hand without the agent: neither is it in a place of ours, nor has it been. */
 function isFromElsewhere(view: View, status: DiskStatus): boolean {
-  const { record, policy, memory } = view;
+  const { record, policy, memory, found } = view;
   const { id, source } = status;
+  if (found.some(({ path }) => path === source)) return false;
   if (Object.hasOwn(record.byHand, id) || Object.hasOwn(record.seenDisks, id) || memory.everFound.has(id)) return false;
   return !isDead(view, status) && !policy.diskFolders.some((folder) => source.startsWith(`${folder}/`));
 }
@@ -144,7 +154,21 @@ function running(view: View, id: string, phase: DiskPhase): DiskPhase {
   return type === "inject" ? "Injecting" : phase;
 }
 
-function statusOf(status: DiskStatus, phase: DiskPhase, reason: string): AgentDiskStatus {
-  const { id, line, sequence, source, heldBy, conditions } = status;
-  return { path: source, phase, reason, id, line, sequence, isSafeToDetach: false, heldBy, conditions };
+/** `found`: what the finder says of the same disk. */
+function statusOf(status: DiskStatus, found: FoundDisk | undefined, phase: DiskPhase, reason: string): AgentDiskStatus {
+  const { id, line, sequence, source, heldBy } = status;
+  const conditions = [...status.conditions, ...(found?.conditions ?? [])];
+  const isChecked = found?.state === "checking" && phase === "Injected";
+  return {
+    path: source,
+    phase,
+    reason: isChecked ? found.reason : reason,
+    id,
+    line,
+    sequence,
+    ...(found?.checkedShare !== undefined && { checkedShare: found.checkedShare }),
+    isSafeToDetach: false,
+    heldBy,
+    conditions,
+  };
 }

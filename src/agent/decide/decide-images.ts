@@ -6,9 +6,9 @@ import { keyOf } from "./action.ts";
 import { keepsDisappearing, restoreAtMs, vainUntilMs } from "./back-off.ts";
 import { decideResolve, waitsForRegistry } from "./decide-resolve.ts";
 import { FetchQueue } from "./fetch-queue.ts";
-import { Injections } from "./injections.ts";
+import { Injections, isGivenUp } from "./injections.ts";
 import { type ImageVerdict, type Plan, verdict } from "./plan.ts";
-import { contentOf, digestName, isLeftToOthers, isWarm, type View } from "./world.ts";
+import { awayEndMs, contentOf, digestName, isLeftToOthers, isWarm, type View } from "./world.ts";
 
 /** So often in vain, and a disk is taken not to have what it says. */
 const vainInjections = 3;
@@ -117,18 +117,20 @@ function whileWaiting({ memory }: View, { name }: DesiredImage): ImageVerdict {
 }
 
 /** Disks that can give the image, best first; none for a listed one that they were to give several times in vain: that is fetched. */
-function usableFor({ memory }: View, { disks, wanted, name, sets }: DesiredImage): readonly UsableDisk[] {
+function usableFor(view: View, { disks, wanted, name, sets }: DesiredImage): readonly UsableDisk[] {
+  const { memory } = view;
   if (sets.length > 0 && (memory.vain.get(name)?.count ?? 0) >= vainInjections) return [];
-  return disks.filter(({ id, isChecking }) => !isChecking && !memory.skipped.has(`${id} ${wanted?.digest}`));
+  return disks.filter(
+    ({ id, isChecking }) => !isChecking && !isGivenUp(view, id) && !memory.skipped.has(`${id} ${wanted?.digest}`),
+  );
 }
 
 /** A disk that may give the image soon is waited for, rather than fetching. */
 function whatToWaitFor(view: View, plan: Plan, { wanted, name }: DesiredImage): ImageVerdict | undefined {
-  const { injected, memory, policy, found, nowMs } = view;
+  const { injected, memory, found, nowMs } = view;
   for (const { id, images } of injected) {
-    const awayMs = memory.awaySince.get(id);
-    if (awayMs === undefined || !images.some(({ digest }) => digest === wanted?.digest)) continue;
-    const endMs = awayMs + policy.diskGraceMs;
+    if (!memory.awaySince.has(id) || !images.some(({ digest }) => digest === wanted?.digest)) continue;
+    const endMs = awayEndMs(view, id);
     if (endMs <= nowMs) continue;
     plan.wakeAt(endMs);
     return verdict("Held", `disk ${id.slice(0, 12)} is away; waits for it before fetching`);

@@ -2,9 +2,10 @@ import type { DesiredImage } from "../desired/desired-images.ts";
 import { digestOnDisk } from "../desired/wanted-digest.ts";
 import type { UsableDisk } from "../desired/wanted-disks.ts";
 import type { Action } from "./action.ts";
+import { troubleOf } from "./away-disks.ts";
 import { waitsForRegistry } from "./decide-resolve.ts";
 import { type ImageVerdict, type Plan, verdict } from "./plan.ts";
-import { isLeftToOthers, type View } from "./world.ts";
+import { awayEndMs, isLeftToOthers, type View } from "./world.ts";
 
 /** Gathers what is needed of each disk into one injection. */
 export class Injections {
@@ -28,8 +29,11 @@ export class Injections {
 
   /** Disks come in the order in which images needed them, then those that nothing needs and that are wanted whole. */
   finish(): void {
-    for (const { id, isWhole } of this.#view.usable)
-      if (isWhole && !this.#isInjected(id) && !this.#needs.has(id)) this.#needs.set(id, []);
+    for (const { id, isWhole } of this.#view.usable) {
+      if (isGivenUp(this.#view, id)) this.#needs.delete(id);
+      else if ((isWhole || this.#isSilent(id)) && !this.#isInjected(id) && !this.#needs.has(id))
+        this.#needs.set(id, []);
+    }
     for (const [id, images] of this.#needs) {
       const disk = this.#view.usableById.get(id);
       if (disk === undefined) continue;
@@ -85,9 +89,20 @@ export class Injections {
     }
   }
 
+  /** One whose mount cannot be read has to be mounted anew. */
   #isInjected(id: string): boolean {
-    return this.#view.statusById.get(id)?.isMounted === true;
+    return this.#view.statusById.get(id)?.isMounted === true && !this.#isSilent(id);
   }
+
+  #isSilent(id: string): boolean {
+    const status = this.#view.statusById.get(id);
+    return status !== undefined && troubleOf(status) !== undefined;
+  }
+}
+
+/** It is there, and its mount could not be read for too long, also when it was mounted anew. */
+export function isGivenUp(view: View, id: string): boolean {
+  return view.memory.awaySince.has(id) && awayEndMs(view, id) <= view.nowMs;
 }
 
 /** Names of a disk that are to stand for something else than it says, or that others have set and nobody lists. */

@@ -69,6 +69,11 @@ export function isWarm(view: View, image: DesiredImage): boolean {
   return isAsWanted && view.observation.contents.get(record.digest)?.isWarm === true;
 }
 
+/** When a disk that is away now has been so for too long. */
+export function awayEndMs({ memory, policy, nowMs }: Pick<World, "memory" | "policy" | "nowMs">, disk: string): number {
+  return (memory.awaySince.get(disk) ?? nowMs) + policy.diskGraceMs;
+}
+
 /** `repository@digest`. */
 export function digestName({ reference }: DesiredImage, digest: Digest): string {
   return `${reference.host}/${reference.repository}@${digest}`;

@@ -34,11 +34,11 @@ export function usableDisks({ found, injected, contents, record, inject }: DiskF
   const held = new Set(record.holds);
   const sources = new Map(injected.filter(({ isMounted }) => isMounted).map(({ id, source }) => [id, source]));
   const byId = new Map<string, PresentDisk>();
-  for (const { state, identity, path, trustEntry } of found) {
+  for (const { state, identity, path, trustEntry, isAltered } of found) {
     if (identity === undefined || held.has(identity.id)) continue;
     const isInjected = sources.get(identity.id) === path;
     // A new owner or mode is enough to have a file verified again: that takes its images from nobody.
-    if (state !== "trusted" && !(state === "checking" && isInjected)) continue;
+    if (state !== "trusted" && !(state === "checking" && isInjected && isAltered !== true)) continue;
     // Of copies, the one that the runtime uses already, unless that is in doubt.
     const before = byId.get(identity.id);
     if (before !== undefined && !before.isChecking && !(isInjected && state === "trusted")) continue;

@@ -15,6 +15,8 @@ export type Candidate = {
   readonly kind: "file" | "device";
   /** `undefined` for what could not be looked at. */
   readonly stamp: SeenDisk | undefined;
+  /** When the bytes of a file were written last. */
+  readonly modifiedNs?: bigint;
   /** Why it must not be opened. */
   readonly refusal: string | undefined;
   /** Why it cannot be opened. */
@@ -72,11 +74,12 @@ async function fileCandidate(path: string, folderRefused: string | undefined): P
     };
   }
   const stamp = fileStamp(path, stats);
-  if (folderRefused !== undefined) return { path, kind: "file", stamp, refusal: folderRefused };
+  const modifiedNs = stats.mtimeNs;
+  if (folderRefused !== undefined) return { path, kind: "file", stamp, modifiedNs, refusal: folderRefused };
   const refusal = stats.isFile()
     ? (fileRefusal(path, stats) ?? (await fileSystemRefusal(path)))
     : `${path} is ${stats.isSymbolicLink() ? "a link" : "no file"}; put the disk's file itself there`;
-  return { path, kind: "file", stamp, refusal };
+  return { path, kind: "file", stamp, modifiedNs, refusal };
 }
 
 /** The block devices that the configuration names. */

@@ -1,4 +1,4 @@
-import type { OpenDisk } from "../../runtime/runtime.ts";
+import type { Condition, OpenDisk } from "../../runtime/runtime.ts";
 
 /** A disk, or what claims to be one, in a place that the agent looks at. */
 export type FoundDisk = {
@@ -14,6 +14,10 @@ export type FoundDisk = {
   readonly reason: string;
   /** What lets it in: its folder, or the entry of `disks.allow` that names it; empty where nothing does. Disks of one line replace each other within one entry only. */
   readonly trustEntry: string;
+  /** Its bytes are not what they were when it was verified, or may not be: somebody writes or has written to it. */
+  readonly isAltered?: boolean;
+  /** What is to be known of one that is trusted. */
+  readonly conditions?: readonly Condition[];
   /** Of a disk that is `checking`: how much of it has been read, from 0 to 1. */
   readonly checkedShare?: number;
   /**

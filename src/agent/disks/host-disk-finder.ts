@@ -1,6 +1,5 @@
 import { unlink } from "node:fs/promises";
 import { dirname } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { DiskError } from "../../disk/disk-error.ts";
 import { ErofsError } from "../../filesystem/erofs/erofs-error.ts";
 import { diskSourceOf } from "../../runtime/host/disk-source.ts";
@@ -12,9 +11,10 @@ import type { DiskMemory, SeenDisk } from "../state/agent-state.ts";
 import { ChangeSignal } from "./change-signal.ts";
 import { type Candidate, deviceCandidates, fileCandidates, lookAtFile } from "./disk-candidates.ts";
 import type { DiskFinder, DiskIdentity, FoundDisk } from "./disk-finder.ts";
+import { DiskHealth, type DiskHealthOptions } from "./disk-health.ts";
 import { sameStamp } from "./disk-stamp.ts";
-import { failedFinding, inspectCandidate, notAllowed, type Openable, unreadable } from "./inspect-candidate.ts";
-import { allowEntry, type Finding, foundDisk, type KnownDisk } from "./known-disk.ts";
+import { failedFinding, inspectInTime, notAllowed, type Openable, unreadable } from "./inspect-candidate.ts";
+import { allowEntry, type Finding, foundDisk, type KnownDisk, knownDisk } from "./known-disk.ts";
 import { openSame } from "./opened-candidate.ts";
 import { type DiskPlaces, PlaceWatch } from "./place-watch.ts";
 import { isSeeded, isSeen, withoutPlace, withSeen } from "./seen-disks.ts";
@@ -27,10 +27,8 @@ export type HostDiskFinderOptions = {
   readonly state: DiskMemory;
   /** How often places are looked at that the kernel does not tell of; 2 s when left out. */
   readonly pollMs?: number;
+  readonly health?: DiskHealthOptions;
 };
-
-/** A device that does not answer must not stop the agent. */
-const answerMs = 5000;
 
 /** The disks of this machine. Runs until it is closed. */
 export class HostDiskFinder implements DiskFinder {
@@ -40,6 +38,9 @@ export class HostDiskFinder implements DiskFinder {
   readonly #queue = new VerificationQueue();
   /** By path. */
   readonly #known = new Map<string, KnownDisk>();
+  /** Paths that are looked at again though nothing shows a change. */
+  readonly #stale = new Set<string>();
+  readonly #health: DiskHealth;
   #places: DiskPlaces;
   #watch: PlaceWatch;
   #scan: Promise<unknown> = Promise.resolve();
@@ -48,10 +49,16 @@ export class HostDiskFinder implements DiskFinder {
   #poll: NodeJS.Timeout | undefined;
   #isClosed = false;
 
-  private constructor({ places, state, pollMs = 2000 }: HostDiskFinderOptions) {
+  private constructor({ places, state, pollMs = 2000, health }: HostDiskFinderOptions) {
     this.#places = places;
     this.#state = state;
     this.#pollMs = pollMs;
+    this.#health = new DiskHealth({
+      ...health,
+      onDoubt: (path) => this.#verifyAgain(path),
+      onChange: () => this.#changed.tell(),
+      probe: (path) => this.#probe(path),
+    });
     this.#watch = this.#makeWatch();
   }
 
@@ -103,9 +110,11 @@ export class HostDiskFinder implements DiskFinder {
       await opened.disk.close();
       throw new AgentError("not-trusted", `${path} holds another disk than before; it is looked at again`);
     } catch (error) {
+      const known = this.#known.get(path);
       this.#forget(path);
-      if (error instanceof DiskError || error instanceof ErofsError)
-        this.#known.set(path, { kind, stamp, finding: failedFinding(error, path, kind) });
+      // What only failed to be read is looked at again.
+      if (known !== undefined && (error instanceof DiskError || error instanceof ErofsError))
+        this.#known.set(path, knownDisk(known, failedFinding(error, path, kind), known));
       this.#changed.tell();
       throw error;
     }
@@ -118,7 +127,7 @@ export class HostDiskFinder implements DiskFinder {
     await unlink(path);
     await syncDirectory(dirname(path));
     this.#forget(path);
-    void this.#state.change((record) => withoutPlace(record, id, path)).catch(() => {});
+    this.#forgetSeen(id, path);
     this.#changed.tell();
   }
 
@@ -127,6 +136,7 @@ export class HostDiskFinder implements DiskFinder {
     this.#isClosed = true;
     clearTimeout(this.#poll);
     this.#watch.close();
+    this.#health.close();
     this.#queue.close();
     await this.#scan;
   }
@@ -144,39 +154,66 @@ export class HostDiskFinder implements DiskFinder {
     await Promise.all([...candidates.values()].map((candidate) => this.#examine(candidate)));
     return [...candidates.values()]
       .sort((a, b) => (a.path < b.path ? -1 : 1))
-      .map((candidate) => foundDisk(candidate, this.#known.get(candidate.path)?.finding, this.#places.allow));
+      .map((candidate) => {
+        const { path } = candidate;
+        return foundDisk(candidate, this.#known.get(path), this.#places.allow, this.#health.conditions(path));
+      });
   }
 
-  async #examine({ path, kind, stamp, refusal, failure }: Candidate): Promise<void> {
+  async #examine({ path, kind, stamp, modifiedNs, refusal, failure }: Candidate): Promise<void> {
     if (stamp === undefined || refusal !== undefined || failure !== undefined) return this.#forget(path);
     const known = this.#known.get(path);
-    if (known !== undefined && sameStamp(known.stamp, stamp) && known.finding.type !== "busy") return;
+    const isKnown = known !== undefined && sameStamp(known.stamp, stamp) && known.finding.type !== "busy";
+    if (isKnown && !this.#stale.has(path)) return;
     this.#forget(path);
-    const candidate: Openable = { path, kind, stamp };
-    const inspected = inspectCandidate(candidate);
-    const stopped = new AbortController();
-    const late = sleep(answerMs, undefined, { signal: stopped.signal }).then(
-      () => true,
-      () => false,
-    );
-    const isLate = await Promise.race([late, inspected.then(() => false)]);
-    stopped.abort();
-    if (this.#isClosed) return;
-    if (!isLate) {
-      const result = await inspected;
-      const finding = "type" in result ? result : this.#judge(candidate, result);
-      this.#known.set(path, { kind, stamp, finding });
+    const candidate: Openable = { path, kind, stamp, modifiedNs };
+    await this.#inspect(candidate, known);
+  }
+
+  /** `before`: what was known of its path. */
+  async #inspect(candidate: Openable, before: KnownDisk | undefined, isFresh = false): Promise<void> {
+    const { path } = candidate;
+    const inspection = await inspectInTime(candidate, isFresh);
+    // Another look came first.
+    if (this.#isClosed || (isFresh && this.#known.get(path) !== before)) return;
+    if ("silent" in inspection) {
+      const finding = { ...unreadable(`${path} does not answer`), retryAtMs: Number.POSITIVE_INFINITY };
+      const silent = knownDisk(candidate, finding, before);
+      this.#known.set(path, silent);
+      void inspection.silent.then(() => {
+        if (this.#known.get(path) === silent) this.#lookSoon(path);
+      });
       return;
     }
-    const silent = { kind, stamp, finding: { ...unreadable(`${path} does not answer`), retryAtMs: Infinity } };
-    this.#known.set(path, silent);
-    void inspected.then(() => {
-      if (this.#known.get(path) === silent) this.#lookSoon(path);
-    });
+    const { result } = inspection;
+    // Of a disk that was trusted, and still says that it is the same, nothing else is asked.
+    if (isFresh && before?.finding.type === "sound" && !("type" in result) && result.id === before.finding.identity.id)
+      return;
+    const finding = "type" in result ? result : this.#judge(candidate, result);
+    this.#known.set(path, knownDisk(candidate, finding, before));
+  }
+
+  /** Asks the storage of a disk that is trusted whether its index can still be read. */
+  async #probe(path: string): Promise<void> {
+    const known = this.#known.get(path);
+    if (known?.finding.type !== "sound") return;
+    await this.#inspect({ ...known, path }, known, true);
+    if (this.#known.get(path) !== known) this.#changed.tell();
+  }
+
+  /** Reads a disk in full again whose storage has failed somewhere; what it gives stays meanwhile. */
+  #verifyAgain(path: string): void {
+    const known = this.#known.get(path);
+    if (known?.finding.type !== "sound") return;
+    const candidate: Openable = { ...known, path };
+    const finding = this.#verify(candidate, known.finding.identity, true);
+    this.#known.set(path, knownDisk(candidate, finding, known));
+    this.#changed.tell();
   }
 
   /** Whether a disk may be injected by what its index says. */
-  #judge({ path, kind, stamp }: Openable, identity: DiskIdentity): Finding {
+  #judge(candidate: Openable, identity: DiskIdentity): Finding {
+    const { path, kind, stamp } = candidate;
     const { id } = identity;
     if (kind === "device" && allowEntry(identity, this.#places.allow) === undefined) return notAllowed(path, identity);
     if (isSeen(this.#state.record, id, stamp)) return { type: "sound", identity };
@@ -184,30 +221,43 @@ export class HostDiskFinder implements DiskFinder {
       this.#remember(id, stamp);
       return { type: "sound", identity };
     }
-    const verification = this.#queue.add({ path, kind, stamp, id });
+    return this.#verify(candidate, identity);
+  }
+
+  #verify(candidate: Openable, identity: DiskIdentity, isAgain = false): Finding {
+    const { path, kind, stamp } = candidate;
+    const verification = this.#queue.add({ path, kind, stamp, id: identity.id, isAgain });
     const finding: Finding = { type: "checking", identity, verification };
-    void verification.verdict.then((verdict) => this.#settle({ path, kind, stamp }, finding, identity, verdict));
+    void verification.verdict.then((verdict) => this.#settle(candidate, finding, identity, verdict));
     return finding;
   }
 
-  #settle({ path, kind, stamp }: Openable, checking: Finding, identity: DiskIdentity, verdict: Verdict): void {
-    if (this.#isClosed || this.#known.get(path)?.finding !== checking) return;
-    const know = (finding: Finding) => this.#known.set(path, { kind, stamp, finding });
+  #settle({ path, stamp }: Openable, checking: Finding, identity: DiskIdentity, verdict: Verdict): void {
+    const known = this.#known.get(path);
+    if (this.#isClosed || known?.finding !== checking) return;
+    const know = (finding: Finding) => this.#known.set(path, knownDisk(known, finding, known));
+    // One that was verified earlier, with the same stamp, is not to be trusted for that after a restart.
+    if (verdict.type === "broken" || verdict.type === "unreadable") this.#forgetSeen(identity.id, path);
     switch (verdict.type) {
       case "sound":
         this.#remember(identity.id, stamp);
         know({ type: "sound", identity });
         break;
       case "broken":
-        know({ type: "broken", identity, reason: verdict.reason });
+        know({ type: "broken", identity, reason: verdict.reason, isDamaged: true });
         break;
       case "unreadable":
         know(unreadable(verdict.reason, identity));
         break;
       case "changed":
-        this.#known.delete(path);
+        this.#stale.add(path);
     }
     this.#changed.tell();
+  }
+
+  #forgetSeen(id: string, path: string): void {
+    if (!Object.hasOwn(this.#state.record.seenDisks, id)) return;
+    void this.#state.change((record) => withoutPlace(record, id, path)).catch(() => {});
   }
 
   #remember(id: string, stamp: SeenDisk): void {
@@ -221,7 +271,7 @@ export class HostDiskFinder implements DiskFinder {
     const known = this.#known.get(path);
     const candidate = await this.#candidate(path);
     if (candidate === undefined) throw new AgentError("not-found", `there is no disk at ${path}`);
-    const { state, reason, trustEntry } = foundDisk(candidate, known?.finding, this.#places.allow);
+    const { state, reason, trustEntry } = foundDisk(candidate, known, this.#places.allow);
     if (state !== "trusted" || known?.finding.type !== "sound" || trustEntry === "") {
       throw new AgentError("not-trusted", reason || `${path} is looked at again`);
     }
@@ -229,7 +279,7 @@ export class HostDiskFinder implements DiskFinder {
       this.#changed.tell();
       throw new AgentError("not-trusted", `${path} has changed since it was looked at; it is looked at again`);
     }
-    return { path, kind: known.kind, stamp: known.stamp, identity: known.finding.identity };
+    return { ...known, path, identity: known.finding.identity };
   }
 
   async #candidate(path: string): Promise<Candidate | undefined> {
@@ -245,11 +295,12 @@ export class HostDiskFinder implements DiskFinder {
   #forget(path: string): void {
     const finding = this.#known.get(path)?.finding;
     this.#known.delete(path);
+    this.#stale.delete(path);
     if (finding?.type === "checking") finding.verification.cancel();
   }
 
   #lookSoon(path: string): void {
-    this.#forget(path);
+    this.#stale.add(path);
     this.#changed.tell();
   }
 
@@ -266,17 +317,18 @@ export class HostDiskFinder implements DiskFinder {
   async #pollNow(): Promise<void> {
     await this.#watch.look();
     for (const [path, known] of this.#known) {
-      const { finding, kind, stamp } = known;
+      const { finding } = known;
       if (finding.type === "broken" && (finding.retryAtMs ?? Infinity) < performance.now()) this.#lookSoon(path);
       if (finding.type !== "busy") continue;
-      const isBusy = (await inspectIfFree({ path, kind, stamp })) === "busy";
+      const isBusy = (await inspectIfFree(path)) === "busy";
       if (!isBusy && this.#known.get(path) === known) this.#lookSoon(path);
     }
+    await this.#health.look(new Map([...this.#known].map(([path, { finding }]) => [path, finding.type === "sound"])));
   }
 }
 
 /** `busy` while somebody writes a file; growing all the while, it is not what the stamp says. */
-async function inspectIfFree({ path }: Openable): Promise<"busy" | "free"> {
+async function inspectIfFree(path: string): Promise<"busy" | "free"> {
   const candidate = await lookAtFile(path).catch(() => undefined);
   if (candidate?.stamp === undefined || candidate.refusal !== undefined) return "free";
   try {

@@ -1,9 +1,10 @@
 import type { FileHandle } from "node:fs/promises";
 import { DiskError } from "../../disk/disk-error.ts";
 import { readUncheckedIndex } from "../../disk/reader/disk-reader.ts";
-import { handleSource } from "../../filesystem/byte-source.ts";
+import { type ByteSource, handleSource } from "../../filesystem/byte-source.ts";
 import { ErofsError } from "../../filesystem/erofs/erofs-error.ts";
 import { causeText, printable } from "../../oci/oci-error.ts";
+import { forgetCached } from "../../runtime/host/fresh-read.ts";
 import { AgentError } from "../agent-error.ts";
 import type { SeenDisk } from "../state/agent-state.ts";
 import type { DiskIdentity } from "./disk-finder.ts";
@@ -14,24 +15,68 @@ import { BusyFileError, openSame } from "./opened-candidate.ts";
 /** An index of thousands of images; a device that anybody may have written must not fill the agent's memory. */
 const maxIndexBytes = 32 << 20;
 
+/** Of the largest pages that kernels are built with. */
+const pageBytes = 64 << 10;
+
 /** How long after a failure to read, which may pass, it is tried again; where much had to be read for it, that is later. */
 const retryMs = 60_000;
 const retryAllMs = 600_000;
 
 /** What can be opened: a file that is trusted, or a device that the configuration names. */
-export type Openable = { readonly path: string; readonly kind: "file" | "device"; readonly stamp: SeenDisk };
+export type Openable = {
+  readonly path: string;
+  readonly kind: "file" | "device";
+  readonly stamp: SeenDisk;
+  readonly modifiedNs: bigint | undefined;
+};
 
-/** What a candidate says that it is, or why it cannot be told. Throws nothing. */
-export async function inspectCandidate({ path, kind, stamp }: Openable): Promise<DiskIdentity | Finding> {
+/** A device that does not answer must not stop the agent. */
+const answerMs = 5000;
+
+/** `silent`: there was no answer for five seconds; resolves when there is one. */
+export type Inspection = { readonly result: DiskIdentity | Finding } | { readonly silent: Promise<unknown> };
+
+/** As `inspectCandidate`, but waits five seconds at most. */
+export async function inspectInTime(candidate: Openable, isFresh = false): Promise<Inspection> {
+  const inspected = inspectCandidate(candidate, isFresh);
+  const timer = Promise.withResolvers<undefined>();
+  const timeout = setTimeout(() => timer.resolve(undefined), answerMs);
+  const result = await Promise.race([inspected, timer.promise]);
+  clearTimeout(timeout);
+  return result === undefined ? { silent: inspected } : { result };
+}
+
+/** What a candidate says that it is, or why it cannot be told. `isFresh`: the storage is asked, not the page cache. Throws nothing. */
+export async function inspectCandidate(
+  { path, kind, stamp }: Openable,
+  isFresh = false,
+): Promise<DiskIdentity | Finding> {
   let handle: FileHandle | undefined;
   try {
     handle = await openSame(path, kind, stamp);
-    return diskIdentity(await readUncheckedIndex(await handleSource(path, handle), maxIndexBytes));
+    const source = await handleSource(path, handle);
+    return diskIdentity(await readUncheckedIndex(isFresh ? freshSource(source, handle.fd) : source, maxIndexBytes));
   } catch (error) {
     return failedFinding(error, path, kind);
   } finally {
     await handle?.close().catch(() => {});
   }
+}
+
+/** Has each range forgotten before it is read, and no more than that: mounts may use the rest. */
+function freshSource(source: ByteSource, fd: number): ByteSource {
+  return {
+    name: source.name,
+    sizeBytes: source.sizeBytes,
+    read(position, target) {
+      // Parts of pages stay.
+      const from = position - (position % pageBytes);
+      const end = position + target.length + pageBytes;
+      forgetCached(fd, from, end - (end % pageBytes) - from);
+      return source.read(position, target);
+    },
+    close: () => source.close(),
+  };
 }
 
 /** What a failure to open or read a candidate says about it. */
@@ -42,7 +87,7 @@ export function failedFinding(error: unknown, path: string, kind: "file" | "devi
   if (error instanceof DiskError && error.code === "not-a-disk" && kind === "device")
     return { type: "refused", identity, reason: error.message };
   if (error instanceof DiskError || error instanceof ErofsError)
-    return { type: "broken", identity, reason: `${error.message}; deliver the disk again` };
+    return { type: "broken", identity, reason: `${error.message}; deliver the disk again`, isDamaged: true };
   return { ...unreadable(`${path} cannot be read: ${causeText(error)}`), retryAtMs: performance.now() + retryMs };
 }
 

@@ -1,4 +1,5 @@
 import { dirname } from "node:path";
+import type { Condition } from "../../runtime/runtime.ts";
 import type { SeenDisk } from "../state/agent-state.ts";
 import type { Candidate } from "./disk-candidates.ts";
 import type { DiskIdentity, FoundDisk } from "./disk-finder.ts";
@@ -13,6 +14,8 @@ export type Finding =
       readonly type: "broken";
       readonly identity: DiskIdentity | undefined;
       readonly reason: string;
+      /** Its bytes were read, and are wrong. */
+      readonly isDamaged?: boolean;
       readonly retryAtMs?: number;
     }
   | { readonly type: "refused"; readonly identity: DiskIdentity | undefined; readonly reason: string }
@@ -22,24 +25,46 @@ export type Finding =
 export type KnownDisk = {
   readonly kind: "file" | "device";
   readonly stamp: SeenDisk;
+  /** When its bytes were written last, of a file: owner and mode leave that as it is. */
+  readonly modifiedNs: bigint | undefined;
+  /** It was verified, and written to since, or is being written to. */
+  readonly isAltered: boolean;
   readonly finding: Finding;
 };
+
+/** What is known of a candidate from now on. `before`: what was known of its path. */
+export function knownDisk(
+  { kind, stamp, modifiedNs }: Pick<KnownDisk, "kind" | "stamp" | "modifiedNs">,
+  finding: Finding,
+  before: KnownDisk | undefined,
+): KnownDisk {
+  const isSameFile = before?.stamp.inode === stamp.inode && before.stamp.device === stamp.device;
+  const wasVerified = before?.finding.type === "sound" || before?.isAltered === true;
+  const isWritten = before?.modifiedNs !== modifiedNs || before?.stamp.sizeBytes !== stamp.sizeBytes;
+  const isInDoubt = before?.isAltered === true || isWritten || finding.type === "busy";
+  const isAltered = finding.type !== "sound" && isSameFile && wasVerified && isInDoubt;
+  return { kind, stamp, modifiedNs, finding, isAltered };
+}
 
 /** What the agent is told of a candidate. */
 export function foundDisk(
   { path, kind, refusal, failure }: Candidate,
-  finding: Finding | undefined,
+  known: Pick<KnownDisk, "finding" | "isAltered"> | undefined,
   allow: readonly string[],
+  conditions: readonly Condition[] = [],
 ): FoundDisk {
   if (refusal !== undefined)
     return { path, kind, state: "refused", reason: refusal, trustEntry: "", identity: undefined };
+  const finding = known?.finding;
+  const isDamaged = finding?.type === "broken" && finding.isDamaged === true;
+  const altered = known?.isAltered || isDamaged ? { isAltered: true } : {};
   const identity = finding?.type === "busy" ? undefined : finding?.identity;
   const trustEntry = kind === "file" ? dirname(path) : (allowEntry(identity, allow) ?? "");
-  const found = { path, kind, trustEntry, identity };
+  const found = { path, kind, trustEntry, identity, ...altered };
   if (failure !== undefined) return { ...found, state: "broken", reason: failure };
   switch (finding?.type) {
     case "sound":
-      return { ...found, state: "trusted", reason: "" };
+      return { ...found, state: "trusted", reason: "", ...(conditions.length > 0 && { conditions }) };
     case "checking": {
       const checkedShare = finding.verification.share;
       const reason = `${path} is read in full before its first use (${Math.floor(checkedShare * 100)} %)`;

@@ -6,6 +6,8 @@ export type VerificationJob = {
   readonly kind: "file" | "device";
   readonly stamp: SeenDisk;
   readonly id: string;
+  /** It was read before, and the storage is to be asked for every byte. */
+  readonly isAgain?: boolean;
 };
 
 /**

@@ -8,6 +8,7 @@ import { checkData } from "../../disk/verify/data-check.ts";
 import { ProblemList } from "../../filesystem/erofs/checker/problem-list.ts";
 import { ErofsError } from "../../filesystem/erofs/erofs-error.ts";
 import { causeText } from "../../oci/oci-error.ts";
+import { forgetCached } from "../../runtime/host/fresh-read.ts";
 import { callHere } from "../../runtime/host/system-calls.ts";
 import { descriptorSource } from "./descriptor-source.ts";
 import { deviceStamp, fileStamp, sameStamp } from "./disk-stamp.ts";
@@ -54,6 +55,7 @@ async function verify(job: VerificationJob): Promise<Verdict> {
   const fd = openSync(job.path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     if (!(await isSame(fd, job))) return changed(job);
+    if (job.isAgain) forgetCached(fd);
     const verdict = await readAll(fd, job);
     return verdict.type === "sound" && !(await isSame(fd, job)) ? changed(job) : verdict;
   } finally {

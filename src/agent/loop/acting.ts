@@ -46,6 +46,9 @@ export async function perform(action: Action, parts: AgentParts, options: Acting
     case "eject":
       await runtime.eject({ disks: [action.disk], wait: false, materialize: false, signal });
       return { type: "done" };
+    case "cut-off":
+      await keeper.cutOff(action.disk, { signal });
+      return { type: "done" };
     case "remove-file":
       await disks.removeFile(action.path, action.disk);
       return { type: "done" };

@@ -112,6 +112,63 @@ test("a container runs on while its disk is lost for good and its image is heale
   setting.node.others.startContainer(web);
 });
 
+test("of a disk that was removed under a container the image is fetched, and the container runs on", async () => {
+  await using setting = new AgentSetting();
+  setting.publish(web, "web-1");
+  const disk = diskIdentity("a", 1, { [web]: testDigest("web-1"), [db]: testDigest("db-1") });
+  const { path } = setting.putDisk(disk, ["web-1", "db-1"]);
+  setting.wish([imageSet("a", { images: [{ ref: "web:1" }] })], { disks: { folders: ["/disks"] } });
+  await setting.start();
+  await setting.advance(1000);
+  const container = setting.node.others.startContainer(web);
+  setting.disks.take(path);
+  await setting.advance(9 * minute);
+  assert.deepEqual([setting.phases()[web], setting.image(web).source], ["Warm", "disk"]);
+  assert.deepEqual(diskPhases(setting), { [disk.id]: "Away" });
+  await setting.advance(3 * minute);
+  assert.deepEqual([setting.phases()[web], setting.image(web).source], ["Warm", "registry"]);
+  assert.equal(setting.node.runtime.tag(db), undefined, "the runtime sees it as absent");
+  assert.deepEqual(setting.image(web).heldBy, [{ kind: "container", name: container }]);
+});
+
+test("nothing starts from a disk that was changed in place, and all is well when it is whole again", async () => {
+  await using setting = new AgentSetting();
+  const disk = diskIdentity("a", 1, { [web]: testDigest("web-1") });
+  setting.putDisk(disk, ["web-1"]);
+  setting.wish([], { disks: { folders: ["/disks"] } });
+  await setting.start();
+  await setting.advance(1000);
+  setting.node.others.startContainer(web);
+  setting.putDisk(disk, ["web-1"], { state: "checking", isAltered: true });
+  await setting.advance(1000);
+  assert.throws(() => setting.node.others.startContainer(web), /is not mounted/);
+  setting.putDisk(disk, ["web-1"], { state: "broken", isAltered: true });
+  await setting.advance(5 * minute);
+  assert.throws(() => setting.node.others.startContainer(web), /is not mounted/);
+  setting.putDisk(disk, ["web-1"]);
+  await setting.advance(1000);
+  setting.node.others.startContainer(web);
+  assert.deepEqual(diskPhases(setting), { [disk.id]: "Injected" });
+});
+
+test("a disk that is pulled out is not held by images of another disk that has the same layers", async () => {
+  await using setting = new AgentSetting();
+  const first = diskIdentity("a", 1, { [web]: testDigest("web-1") });
+  const { path } = setting.putDisk(first, ["web-1"]);
+  setting.wish([], { disks: { folders: ["/disks"] } });
+  await setting.start();
+  await setting.advance(1000);
+  setting.putDisk(diskIdentity("b", 1, { [web]: testDigest("web-1") }), ["web-1"]);
+  await setting.advance(1000);
+  const container = setting.node.others.startContainer(web);
+  setting.disks.take(path);
+  setting.node.others.setAway(first.id, true);
+  await setting.advance(12 * minute);
+  assert.equal(setting.agent.status.disks.length, 1);
+  assert.deepEqual([setting.phases()[web], setting.image(web).source], ["Warm", "disk"]);
+  assert.deepEqual(setting.image(web).heldBy, [{ kind: "container", name: container }]);
+});
+
 test("a disk ejected by hand stays ejected over a restart, until it is injected by hand", async () => {
   await using setting = new AgentSetting();
   const disk = diskIdentity("a", 1, { [web]: testDigest("web-1") });

@@ -228,7 +228,7 @@ export class Loop {
       log({ event: "action-failed", fields: { ...describeAction(action), ...errorFields(error) } });
     } finally {
       this.#progress.delete(key);
-      if (["inject", "chains", "eject", "release"].includes(action.type)) this.#looker.distrust();
+      if (["inject", "chains", "eject", "cut-off", "release"].includes(action.type)) this.#looker.distrust();
     }
   }
 

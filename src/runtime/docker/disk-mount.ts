@@ -1,4 +1,4 @@
-import { mkdir, readFile, rmdir } from "node:fs/promises";
+import { mkdir, rmdir } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { indexName } from "../../disk/index-document.ts";
 import { type DiskIndex, parseDiskIndex } from "../../disk/reader/disk-index.ts";
@@ -7,6 +7,7 @@ import { type DiskDevice, diskDevice } from "../host/device-release.ts";
 import { lockDisk } from "../host/disk-lock.ts";
 import { diskMountMode, diskMountPoint } from "../host/disk-mount-point.ts";
 import type { DiskSource } from "../host/disk-source.ts";
+import { readFresh } from "../host/fresh-read.ts";
 import { HostError } from "../host/host-error.ts";
 import { addMountUser, removeMountUser } from "../host/mount-users.ts";
 import { findPathUsers } from "../host/path-users.ts";
@@ -52,7 +53,7 @@ export async function readMountedIndex(node: DockerNode, id: string): Promise<Di
   if (!(await isMounted(node, id))) return undefined;
   const path = node.local(`${diskMountPoint(id)}/${indexName}`);
   try {
-    const index = parseDiskIndex(await readFile(path), path);
+    const index = parseDiskIndex(await readFresh(path), path);
     return index.id === id ? index : undefined;
   } catch {
     return undefined;

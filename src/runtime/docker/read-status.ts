@@ -1,6 +1,6 @@
 import type { Digest } from "../../oci/descriptor.ts";
 import type { Condition, DiskStatus, User } from "../runtime.ts";
-import { isMounted } from "./disk-mount.ts";
+import { isMounted, readMountedIndex } from "./disk-mount.ts";
 import { type DiskRecord, readDiskRecords } from "./disk-records.ts";
 import type { DockerNode } from "./docker-node.ts";
 import { type Graph, readGraph, withLinkedDisks } from "./graph.ts";
@@ -40,6 +40,10 @@ async function diskStatus(
   if (!mounted) {
     const message = `the disk is not mounted, and containers of its images cannot be started; attach it, then run "nodewarm mount --all" (it was injected from ${record.source})`;
     conditions.push({ type: "NotMounted", message });
+  }
+  if (mounted && (await readMountedIndex(node, record.id)) === undefined) {
+    const message = `the disk is mounted and cannot be read, or another one is mounted in its place: its device is gone or broken; attach it again, then run "nodewarm mount --all" (it was injected from ${record.source})`;
+    conditions.push({ type: "Unreadable", message });
   }
   return {
     id: record.id,

@@ -1,19 +1,13 @@
-import { open, readFile, stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { indexName } from "../../disk/index-document.ts";
 import { type DeviceNumber, formatDeviceNumber } from "./device-number.ts";
 import { diskMountPoint } from "./disk-mount-point.ts";
+import { readFresh } from "./fresh-read.ts";
 import type { MountEntry } from "./mount-table.ts";
 import type { Mounts } from "./mounts.ts";
-import { callHere } from "./system-calls.ts";
-
-/** include/uapi/linux/fadvise.h. */
-const adviceNotNeeded = 4;
 
 /** The id stands in the second line of the index. */
 const headBytes = 256;
-
-/** For a device that is there and answers. */
-const answerMs = 5000;
 
 /** What is mounted on the mount point of a disk, if it is a disk. */
 export async function diskMountOf(mounts: Mounts, id: string): Promise<MountEntry | undefined> {
@@ -44,25 +38,8 @@ export async function detachStaleMount(mounts: Mounts, id: string, local: (path:
 
 /** Whether the device itself gives the id, and not only what the kernel remembers of it. */
 async function answers(indexPath: string, id: string): Promise<boolean> {
-  const timeout = Promise.withResolvers<boolean>();
-  const timer = setTimeout(() => timeout.resolve(false), answerMs);
-  try {
-    return await Promise.race([readsID(indexPath, id), timeout.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-async function readsID(indexPath: string, id: string): Promise<boolean> {
-  try {
-    await using handle = await open(indexPath, "r");
-    callHere("posix_fadvise", handle.fd, 0n, 0n, adviceNotNeeded);
-    const head = Buffer.alloc(headBytes);
-    await handle.read(head, 0, headBytes, 0);
-    return head.includes(`"id": "${id}"`);
-  } catch {
-    return false;
-  }
+  const head = await readFresh(indexPath, headBytes).catch(() => undefined);
+  return head?.includes(`"id": "${id}"`) ?? false;
 }
 
 /** Such a file has no name any more: what lies at its path, if anything, is another one. */

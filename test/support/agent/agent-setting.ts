@@ -51,7 +51,7 @@ export class AgentSetting {
     return {
       configuration,
       runtime: this.#slow(node.runtime, ["inject", "eject", "status"]),
-      keeper: this.#slow(node.images, ["observe", "fetch", "setName", "release"]),
+      keeper: this.#slow(node.images, ["observe", "fetch", "setName", "release", "cutOff"]),
       disks,
       openByHand: async (path) => {
         throw new Error(`nothing at ${path}`);

@@ -51,6 +51,25 @@ export function testKeeping(world: World): void {
     assert.equal((await contentOf(keeper, app.digest))?.isWarm, true);
   });
 
+  test("nothing starts from a disk that it was cut off from, until that is injected again", async () => {
+    await using scope = new AsyncDisposableStack();
+    const { keeper, runtime, others } = await world.makeSetting(scope);
+    const { disk, app } = world.images();
+    await keeper.cutOff(disk.source.id, { signal });
+    await inject(runtime, disk);
+    const container = await others.startContainer(appName);
+    for (let i = 0; i < 2; i++) await keeper.cutOff(disk.source.id, { signal });
+    const away = await contentOf(keeper, app.digest);
+    assert.match(away?.missing ?? "", /is not mounted/);
+    assert.deepEqual(away?.users, [{ kind: "container", name: container }]);
+    assert.equal((await imageOf(keeper, appName))?.digest, app.digest);
+    const [status] = await runtime.status({ signal });
+    assert.equal(status?.isMounted, false);
+    await inject(runtime, disk);
+    assert.equal((await contentOf(keeper, app.digest))?.isWarm, true);
+    await others.removeContainer(container);
+  });
+
   test("moves a name to a digest that is warm, whoever set it, and pins it", async () => {
     await using scope = new AsyncDisposableStack();
     const { keeper, runtime, others, repository } = await world.makeSetting(scope);

@@ -7,10 +7,11 @@ import { lockNode } from "../node-lock.ts";
 import { carrierOf, emptyOf, type OwnedState, readOwnedState } from "../owned-state.ts";
 import { gcRootLabel } from "../ownership.ts";
 import { clearOrphans, collectGarbage } from "./collect-garbage.ts";
-import { planEjection } from "./eject-plan.ts";
+import { copyLayerImages, removeUnusedLayerImages } from "./copy-layer-images.ts";
+import { planEjection, readEjectFacts } from "./eject-plan.ts";
 import { handOver } from "./hand-over.ts";
 import { removeLayerLinks } from "./layer-links.ts";
-import { copyBlobs, copyTrees, removeStrayCopies } from "./materialize.ts";
+import { copyBlobs, copyTrees, removeStrayCopies, type TreeToCopy } from "./materialize.ts";
 import { injectedDisks } from "./places.ts";
 import { type UnmountedDisk, unmountDisk, whoHolds } from "./release-disk.ts";
 import { clearUnfinished, giveBack, removeBlobs, removeRecords, removeSnapshots, takeLabelsOff } from "./remove.ts";
@@ -60,22 +61,24 @@ async function tryEject(
   requireKnown(node, disks, first);
   await clearUnfinished(node, first, atStep);
   const state = await readOwnedState(node);
-  const plan = await planEjection(node, state, disks);
+  const plan = planEjection(await readEjectFacts(node, state, disks), disks);
   const standing = await findUsers(node, state, plan.going);
   if (standing.users.length > 0 && !options.materialize) {
     if (options.wait) return { users: standing.users };
     throw inUse(node, disks, standing.users);
   }
-  if (standing.users.length > 0 && plan.going.layerImages.size > 0)
-    throw new RuntimeError(
-      "failed-precondition",
-      `${inUse(node, disks, standing.users).message.replace(/; remove them.*$/, "")}; layers of containerd's EROFS snapshotter cannot be copied: remove the users, or eject with --wait`,
-    );
   await removeStrayCopies(node, state, plan.places, plan.blobLinks);
   await handOver(node, plan.handOver, atStep);
   const needed = { snapshots: standing.snapshots, blobs: standing.blobs };
   const trees = plan.treesToCopy.filter(({ snapshot }) => needed.snapshots.has(snapshot.name));
-  await copyTrees({ node, state, options, atStep }, trees);
+  const isLayerImage = ({ snapshot }: TreeToCopy) => snapshot.number === "";
+  await copyTrees(
+    { node, state, options, atStep },
+    trees.filter((tree) => !isLayerImage(tree)),
+  );
+  const { layerImages } = standing;
+  const images = plan.layerLinks.filter(({ image }) => layerImages.has(image));
+  await copyLayerImages({ node, state, options, atStep }, images);
   const blobs = plan.going.blobs.filter(({ digest }) => needed.blobs.has(digest));
   await copyBlobs(node, blobs, atStep);
   const copied = [...trees.map(({ snapshot }) => snapshot.name), ...plan.copied];
@@ -101,10 +104,11 @@ async function tryEject(
   await takeLabelsOff(node, await readOwnedState(node), taken, atStep);
   if (plan.going.layerImages.size > 0) {
     atStep("remove-layer-links");
-    await removeLayerLinks(node, [...plan.going.layerImages]);
+    await removeLayerLinks(node, [...plan.going.layerImages.difference(layerImages)]);
   }
   const unmounted = await removeCarriers(node, disks, options.signal, atStep);
   await collectGarbage(node);
+  await removeUnusedLayerImages(node);
 
   const containers = standing.users.filter(({ kind }) => kind === "container");
   const report: EjectReport["disks"][number][] = [];

@@ -2,16 +2,17 @@ import type { ContainerdNode } from "../containerd-node.ts";
 import type { OwnedState } from "../owned-state.ts";
 import { label } from "../ownership.ts";
 import { type BlobLink, readBlobLinks } from "./blob-links.ts";
-import { type HandOver, planHandOver } from "./hand-over.ts";
-import { readLayerLinks } from "./layer-links.ts";
+import { type HandOver, type HandOverFacts, planHandOver } from "./hand-over.ts";
+import { type LayerLink, readLayerLinks } from "./layer-links.ts";
 import type { TreeToCopy } from "./materialize.ts";
-import { presentDisks, readTreePlaces, type TreePlace } from "./places.ts";
+import { type PresentDisk, presentDisks, readTreePlaces, type TreePlace } from "./places.ts";
 import { chainFrom } from "./references.ts";
 import type { Going } from "./users.ts";
 
 export type EjectPlan = {
   readonly places: ReadonlyMap<string, TreePlace>;
   readonly blobLinks: readonly BlobLink[];
+  readonly layerLinks: readonly LayerLink[];
   readonly handOver: HandOver;
   /** Index, manifests and configs of the disks that stay and are mounted. */
   readonly stayingDocuments: ReadonlySet<string>;
@@ -23,19 +24,31 @@ export type EjectPlan = {
   readonly copied: readonly string[];
 };
 
-/** Decides what becomes of each thing of the disks; changes nothing. Throws `RuntimeError`. */
-export async function planEjection(
+/** Where all things of ours are, and which disks are mounted. */
+export type EjectFacts = HandOverFacts & {
+  /** The newest first. */
+  readonly present: readonly PresentDisk[];
+};
+
+/** `going`: disks that are not looked at. Throws `RuntimeError`. */
+export async function readEjectFacts(
   node: ContainerdNode,
   state: OwnedState,
-  disks: ReadonlySet<string>,
-): Promise<EjectPlan> {
-  const [places, blobLinks, staying] = await Promise.all([
+  going: ReadonlySet<string> = new Set(),
+): Promise<EjectFacts> {
+  const [places, blobLinks, layerLinks, present] = await Promise.all([
     readTreePlaces(node, state),
     readBlobLinks(node),
-    presentDisks(node, state, disks),
+    readLayerLinks(node, state),
+    presentDisks(node, state, going),
   ]);
-  const layerLinks = await readLayerLinks(node, state);
-  const facts = { state, namespace: node.namespace, places, blobLinks, layerLinks };
+  return { state, namespace: node.namespace, places, blobLinks, layerLinks, present };
+}
+
+/** Decides what becomes of each thing of the disks. */
+export function planEjection(facts: EjectFacts, disks: ReadonlySet<string>): EjectPlan {
+  const { state, places, blobLinks, layerLinks } = facts;
+  const staying = facts.present.filter(({ id }) => !disks.has(id));
   const handOver = planHandOver(facts, disks, staying);
   const moved = new Set(handOver.snapshots.map(({ snapshot }) => snapshot.name));
   const movedBlobs = new Set<string>(handOver.links.map(({ digest }) => digest));
@@ -72,5 +85,5 @@ export async function planEjection(
     layerLinks.flatMap(({ image, disk }) => (disks.has(disk) && !movedImages.has(image) ? [image] : [])),
   );
   const going = { disks, snapshots, blobs, layerImages };
-  return { places, blobLinks, handOver, stayingDocuments, going, treesToCopy, copied };
+  return { places, blobLinks, layerLinks, handOver, stayingDocuments, going, treesToCopy, copied };
 }

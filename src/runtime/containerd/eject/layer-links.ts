@@ -39,7 +39,7 @@ export function layerImageOf(node: Pick<ContainerdNode, "snapshotsFolder">, { la
   return path?.startsWith(prefix) ? path.slice(prefix.length) : undefined;
 }
 
-export function layerLinkPath(node: ContainerdNode, image: string): string {
+export function layerLinkPath(node: Pick<ContainerdNode, "snapshotsFolder" | "local">, image: string): string {
   return node.local(`${layerCacheFolder(node)}/${image}`);
 }
 

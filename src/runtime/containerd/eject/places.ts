@@ -1,9 +1,12 @@
-import { readdir, readFile, readlink } from "node:fs/promises";
+import { readdir, readlink } from "node:fs/promises";
 import { indexName } from "../../../disk/index-document.ts";
 import { type DiskIndex, parseDiskIndex } from "../../../disk/reader/disk-index.ts";
+import { isDeviceGone } from "../../host/block-devices.ts";
+import { readFresh } from "../../host/fresh-read.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import { carrierOf, fsPath, type OwnedSnapshot, type OwnedState } from "../owned-state.ts";
 import { label } from "../ownership.ts";
+import { copiedLayerImages } from "./copy-layer-images.ts";
 import { layerImageOf, readLayerLinks } from "./layer-links.ts";
 
 /** Folder beside `fs` that a snapshot's tree is copied to. */
@@ -23,6 +26,7 @@ export async function readTreePlaces(node: ContainerdNode, state: OwnedState): P
   const diskOf = new Map<string, string>();
   for (const { role, number, disk } of state.owned.values()) if (role === "carrier") diskOf.set(number, disk);
   const places = new Map<string, TreePlace>();
+  const copiedImages = await copiedLayerImages(node);
   const layerDisks = new Map((await readLayerLinks(node, state)).map(({ image, disk }) => [image, disk]));
   for (const { name, role, number } of state.owned.values()) {
     if (role !== "image" && role !== "layer") continue;
@@ -30,7 +34,8 @@ export async function readTreePlaces(node: ContainerdNode, state: OwnedState): P
     const layerImage = snapshot && layerImageOf(node, snapshot);
     if (layerImage !== undefined) {
       const disk = layerDisks.get(layerImage);
-      places.set(name, disk === undefined ? { on: "none" } : { on: "disk", disk });
+      const elsewhere: TreePlace = { on: copiedImages.has(layerImage) ? "copy" : "none" };
+      places.set(name, disk === undefined ? elsewhere : { on: "disk", disk });
       continue;
     }
     const target = await readlink(node.local(fsPath(node, number))).catch(() => undefined);
@@ -68,7 +73,8 @@ export async function presentDisks(
   for (const { role, disk: id } of state.owned.values()) {
     const carrier = carrierOf(state, id);
     if (role !== "carrier" || carrier === undefined || going.has(id)) continue;
-    if (table.at(fsPath(node, carrier.number)) === undefined) continue;
+    const mounted = table.at(fsPath(node, carrier.number));
+    if (mounted === undefined || (await isDeviceGone(mounted.device))) continue;
     const path = `${fsPath(node, carrier.number)}/${indexName}`;
     const index = await readIndex(node.local(path));
     // Whatever is mounted there, it is another disk.
@@ -79,7 +85,7 @@ export async function presentDisks(
 
 async function readIndex(path: string): Promise<DiskIndex | undefined> {
   try {
-    return parseDiskIndex(await readFile(path), path);
+    return parseDiskIndex(await readFresh(path), path);
   } catch {
     return undefined;
   }

@@ -86,6 +86,33 @@ async function refuseWhileLinked(node: ContainerdNode, disk: string, carrier: Ow
   );
 }
 
+/**
+ * Takes the mounts of a disk out of sight, whoever leads through them: that on the carrier of this namespace and, when no other namespace or
+ * runtime uses it, its own. Who runs on it keeps it. Throws `HostError`.
+ */
+export async function hideDisk(
+  node: ContainerdNode,
+  disk: string,
+  carrier: OwnedSnapshot | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  await using _ = await lockDisk(node.local, disk, signal);
+  const mountPoint = diskMountPoint(disk);
+  const table = await node.mounts.table();
+  const carrierFs = carrier && fsPath(node, carrier.number);
+  if (carrierFs !== undefined) await hideMounts(node, carrierFs);
+  const runtimes = await mountUsers((path) => node.local(path), disk);
+  if (runtimes.length > 0 || otherCarriers(table, disk, carrierFs).length > 0) return;
+  await hideMounts(node, mountPoint);
+  await removeFolder(node.local(mountPoint));
+}
+
+async function hideMounts(node: ContainerdNode, target: string): Promise<void> {
+  while (await node.mounts.unmount(target, { detach: true })) {
+    // One may lie upon another.
+  }
+}
+
 /** All that is mounted there: what lies beneath would be emptied with the carrier. */
 async function unmount(node: ContainerdNode, target: string): Promise<void> {
   for (let isMounted = true; isMounted; ) {
@@ -105,9 +132,7 @@ async function otherUsers(
   disk: string,
   ownFs: string | undefined,
 ): Promise<User[]> {
-  const device = table.at(diskMountPoint(disk))?.device;
-  const carriers = device === undefined ? [] : table.ofDevice(device).map(({ mountPoint }) => mountPoint);
-  const others = carriers.filter((path) => path !== ownFs && /\/snapshots\/\d+\/fs$/.test(path));
+  const others = otherCarriers(table, disk, ownFs);
   const links = (await readBlobLinks(node)).filter((link) => link.disk === disk);
   // Where another namespace has a carrier, it may be about to claim them.
   const blobs = others.length > 0 ? links : await removeOrphanLinks(node, links);
@@ -117,6 +142,13 @@ async function otherUsers(
     ...others.map((path): User => ({ kind: "snapshot", name: `${path} (a carrier of another namespace)` })),
     ...blobs.map(({ digest }): User => ({ kind: "image", name: `${digest} (a layer blob of another namespace)` })),
   ];
+}
+
+/** Carriers of other namespaces that show the mount of a disk. */
+function otherCarriers(table: MountTable, disk: string, ownFs: string | undefined): string[] {
+  const device = table.at(diskMountPoint(disk))?.device;
+  const carriers = device === undefined ? [] : table.ofDevice(device).map(({ mountPoint }) => mountPoint);
+  return carriers.filter((path) => path !== ownFs && /\/snapshots\/\d+\/fs$/.test(path));
 }
 
 async function processesBelow(node: ContainerdNode, table: MountTable, path: string): Promise<User[]> {

@@ -21,9 +21,10 @@ export type Going = {
 export type Standing = {
   /** Who stands on what is to go, each once. */
   readonly users: readonly User[];
-  /** The snapshots and blobs that they need. */
+  /** The snapshots, blobs and layer images that they need. */
   readonly snapshots: ReadonlySet<string>;
   readonly blobs: ReadonlySet<Digest>;
+  readonly layerImages: ReadonlySet<string>;
 };
 
 /** What the question is answered from. */
@@ -109,7 +110,13 @@ export function usersOf(facts: UserFacts, going: Going): Standing {
     blobs.add(digest);
     users.push({ kind: "image", name: `${digest} (a layer blob of namespace ${namespace})` });
   }
-  return { users, snapshots, blobs };
+  const layerImages = new Set<string>();
+  for (const name of [...standing].flatMap((each) => [...chainFrom(state, each)]).concat([...snapshots])) {
+    const snapshot = state.snapshots.get(name);
+    const image = snapshot && layerImageOf(facts, snapshot);
+    if (image !== undefined && going.layerImages?.has(image)) layerImages.add(image);
+  }
+  return { users, snapshots, blobs, layerImages };
 }
 
 /** CRI also knows an image by its id and its digest: those say nothing where there is a tag. */

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, readlink, stat } from "node:fs/promises";
+import { lstat, mkdir, readlink, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { IndexImage, IndexLayer } from "../../../disk/reader/disk-index.ts";
-import { swapInLink } from "../../host/link-swap.ts";
+import { replaceFileByLink, swapInLink } from "../../host/link-swap.ts";
 import { syncFilesystem } from "../../host/sync-filesystem.ts";
 import { isRuntimeError, RuntimeError } from "../../runtime-error.ts";
 import { sideBySide } from "../../side-by-side.ts";
@@ -34,7 +34,11 @@ export async function linkLayerImages(job: InjectJob): Promise<void> {
     const owner = disks.get(/^(?:\.\.\/){3}snapshots\/(\d+)\//.exec(before ?? "")?.[1] ?? "");
     if (owner !== undefined && !passesTo(job, owner) && (await isFile(link))) return;
     atStep("link layer image");
-    if (await swapInLink(link, target)) put++;
+    // Where an ejection has copied the layer to the node, the disk takes over.
+    if (before === undefined && (await lstat(link).catch(() => undefined))?.isFile()) {
+      await replaceFileByLink(link, target);
+      put++;
+    } else if (await swapInLink(link, target)) put++;
   });
   if (put === 0) return;
   atStep("sync layer images");

@@ -7,6 +7,7 @@ import { lockNode } from "../node-lock.ts";
 import type { OwnedState } from "../owned-state.ts";
 import { ensureCarrier, ensureEmpty } from "./carrier.ts";
 import { completeChains } from "./chains.ts";
+import { disksAway } from "./disks-away.ts";
 import { linkLayerImages } from "./erofs-layers.ts";
 import { blobConditions, refuseUnfit, wantedImages } from "./fitness.ts";
 import { removeLeases, withLease } from "./injection-lease.ts";
@@ -74,12 +75,13 @@ export async function injectDisk(
 }
 
 /** Mounts the disk where the snapshots to come lead, and makes what they stand on. */
-async function startJob(place: Omit<InjectJob, "carrier">): Promise<InjectJob> {
-  const [carrier] = await allOf([
+async function startJob(place: Omit<InjectJob, "carrier" | "away">): Promise<InjectJob> {
+  const [carrier, , away] = await allOf([
     ensureCarrier(place, place.open, place.options.signal),
     usesLayerImages(place.node) ? undefined : ensureEmpty(place),
+    disksAway(place.node, place.state, place.open.disk.id),
   ]);
-  const job = { ...place, carrier };
+  const job = { ...place, carrier, away };
   if (usesLayerImages(job.node)) await linkLayerImages(job);
   return job;
 }

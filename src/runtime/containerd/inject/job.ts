@@ -17,6 +17,8 @@ export type InjectJob = {
   /** As it was when the injection began. */
   readonly state: OwnedState;
   readonly carrier: OwnedSnapshot;
+  /** Ids of other disks from which nothing can be started. */
+  readonly away: ReadonlySet<string>;
   readonly meter: Meter;
   readonly atStep: AtStep;
 };

@@ -10,7 +10,7 @@ import { topChainID } from "./plan.ts";
 import { putLink } from "./repair-links.ts";
 
 /**
- * Moves what an older disk of the same line and this one both hold to this one: each link is renamed over, so running containers keep the
+ * Moves what an older disk of the same line, or one that is away, and this one both hold to this one: each link is renamed over, so running containers keep the
  * old tree and new ones get the new. Then the labels follow. After that nothing but what runs holds the older disk for these images. The
  * result is that of `repairLinks`.
  */
@@ -61,9 +61,13 @@ export async function relinkToNewer(job: InjectJob): Promise<Map<string, Conditi
   return occupied;
 }
 
-/** Whether what is of the disk `owner` and on this one too becomes this one's: that is an older one of the line, or gone for good. */
-export function passesTo({ open, state }: Pick<InjectJob, "open" | "state">, owner: string | undefined): boolean {
+/** Whether what is of the disk `owner` and on this one too becomes this one's: that is an older one of the line, or away. */
+export function passesTo(
+  { open, state, away }: Pick<InjectJob, "open" | "state" | "away">,
+  owner: string | undefined,
+): boolean {
   if (owner === undefined || owner === open.disk.id) return false;
+  if (away.has(owner)) return true;
   const carrier = carrierOf(state, owner);
   if (carrier === undefined) return true;
   const { [label.line]: line, [label.sequence]: sequence } = state.snapshots.get(carrier.name)?.labels ?? {};

@@ -74,6 +74,13 @@ export class ContainerdImageKeeper implements ImageKeeper {
     return this.#use(signal, (node) => releaseName(node, name, how, signal));
   }
 
+  cutOff(disk: string, { signal }: { readonly signal: AbortSignal }): Promise<void> {
+    return this.#use(signal, async (node) => {
+      const { cutOffDisk } = await import("../eject/cut-off-disk.ts");
+      await cutOffDisk(node, disk, signal);
+    });
+  }
+
   tidy({ isTight, signal }: { readonly isTight: boolean; readonly signal: AbortSignal }): Promise<void> {
     return this.#use(signal, async (node) => {
       if (node.snapshotter !== "overlayfs") return;

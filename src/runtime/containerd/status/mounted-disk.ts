@@ -4,6 +4,7 @@ import { causeText } from "../../../oci/oci-error.ts";
 import { readBeneathMounts } from "../../host/beneath-mounts.ts";
 import { blockDeviceIdentity, isDeviceGone } from "../../host/block-devices.ts";
 import { decodeDeviceNumber, formatDeviceNumber, sameDevice } from "../../host/device-number.ts";
+import { readFresh } from "../../host/fresh-read.ts";
 import { loopBackingFile } from "../../host/loop-device.ts";
 import type { MountEntry, MountTable } from "../../host/mount-table.ts";
 import type { Condition } from "../../runtime.ts";
@@ -84,9 +85,10 @@ async function mountAt(node: ContainerdNode, fs: string, table: MountTable): Pro
   return table.ofDevice(decodeDeviceNumber(folder.dev)).find(({ type }) => type === "erofs") ?? table.at(fs);
 }
 
+/** From the device: what the kernel remembers says nothing of whether containers can read it. */
 async function readIndex(path: string): Promise<DiskIndex | Error> {
   try {
-    return parseDiskIndex(await readFile(path), "the disk");
+    return parseDiskIndex(await readFresh(path), "the disk");
   } catch (error) {
     return error instanceof Error ? error : new Error(String(error));
   }

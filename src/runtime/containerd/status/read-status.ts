@@ -1,8 +1,8 @@
 import type { Digest } from "../../../oci/descriptor.ts";
 import type { Condition, DiskStatus } from "../../runtime.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
-import { readBlobLinks } from "../eject/blob-links.ts";
-import { injectedDisks, readTreePlaces } from "../eject/places.ts";
+import { planEjection, readEjectFacts } from "../eject/eject-plan.ts";
+import { injectedDisks } from "../eject/places.ts";
 import { findUsers } from "../eject/users.ts";
 import { type ChainLayer, plainTree } from "../inject/chain-snapshots.ts";
 import { isChainComplete } from "../inject/plan.ts";
@@ -22,20 +22,18 @@ export async function readStatus(node: ContainerdNode, signal: AbortSignal): Pro
   const state = await readOwnedState(node);
   const ids = injectedDisks(state);
   if (ids.length === 0) return [];
-  const [table, places, linked] = await Promise.all([
-    node.mounts.table(),
-    readTreePlaces(node, state),
-    readBlobLinks(node),
-  ]);
+  // With one disk alone there is no other that could take over.
+  const alone = new Set(ids.length === 1 ? ids : []);
+  const [table, facts] = await Promise.all([node.mounts.table(), readEjectFacts(node, state, alone)]);
   const disks: DiskStatus[] = [];
   for (const id of ids) {
     signal.throwIfAborted();
-    const trees = [...places].flatMap(([name, place]) => (place.on === "disk" && place.disk === id ? [name] : []));
-    const blobs = linked.filter(({ disk }) => disk === id);
-    const going = { disks: new Set([id]), snapshots: new Set(trees), blobs };
+    const isHere = [...facts.places.values()].some((place) => place.on === "disk" && place.disk === id);
+    // What another disk takes over holds nothing.
+    const { going } = planEjection(facts, new Set([id]));
     const [mounted, { users }] = await Promise.all([readMount(node, state, id, table), findUsers(node, state, going)]);
     const conditions: Condition[] = [...mounted.conditions, ...(await layerConditions(node, state, id))];
-    if (trees.length === 0 && carrierOf(state, id) !== undefined)
+    if (!isHere && carrierOf(state, id) !== undefined)
       conditions.push({
         type: "NothingLeadsHere",
         message: `no image is on this disk any more; containers that were started before may still use it (nodewarm eject ${id.slice(0, 12)})`,

@@ -23,7 +23,7 @@ export async function readLink(
   const path = node.local(file);
   try {
     const stats = await lstat(path);
-    if (!stats.isSymbolicLink()) return "folder";
+    if (!stats.isSymbolicLink()) return isImage && stats.isFile() ? "node" : "folder";
     const target = await readlink(path);
     const expected =
       carrier && (isImage ? layerImageTarget(carrier, snapshot.tree) : linkTarget(carrier, snapshot.tree));

@@ -62,6 +62,17 @@ export class DockerImageKeeper implements ImageKeeper {
     return this.#use(signal, (node) => releaseName(node, name, how, signal));
   }
 
+  cutOff(disk: string, { signal }: { readonly signal: AbortSignal }): Promise<void> {
+    return this.#use(signal, async (node) => {
+      const [{ lockDaemon }, { unmountForDaemon }] = await Promise.all([
+        import("../daemon-lock.ts"),
+        import("../disk-mount.ts"),
+      ]);
+      await using _ = await lockDaemon(node.store.root, signal);
+      await unmountForDaemon(node, disk, signal);
+    });
+  }
+
   async tidy(): Promise<void> {}
 
   close(): Promise<void> {

@@ -1,0 +1,27 @@
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import { needs } from "../../../test/support/privileges.ts";
+import { run } from "../../../test/support/processes.ts";
+import { temporaryDirectory } from "../../../test/support/temporary.ts";
+import { readFresh } from "./fresh-read.ts";
+
+test("reads a file in full, or its beginning, also several at once", async () => {
+  await using scope = new AsyncDisposableStack();
+  const path = join(await temporaryDirectory(scope), "file");
+  await writeFile(path, "0123456789");
+  const all = await Promise.all([readFresh(path), readFresh(path, 4), readFresh(path, 100)]);
+  assert.deepEqual(all.map(String), ["0123456789", "0123", "0123456789"]);
+  await assert.rejects(readFresh(`${path}.not`), { code: "ENOENT" });
+});
+
+test("does not wait for what never answers, nor ask it again until it has", { skip: needs("mkfifo") }, async () => {
+  await using scope = new AsyncDisposableStack();
+  const path = join(await temporaryDirectory(scope), "silent");
+  await run("mkfifo", [path]);
+  await assert.rejects(readFresh(path, 10, 20), /does not answer/);
+  await assert.rejects(readFresh(path, 10, 3_600_000), /does not answer/);
+  // Its other end comes.
+  await writeFile(path, "here");
+});

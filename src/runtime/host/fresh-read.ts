@@ -1,0 +1,60 @@
+import { type FileHandle, open } from "node:fs/promises";
+import { HostError } from "./host-error.ts";
+import { callHere } from "./system-calls.ts";
+
+/** include/uapi/linux/fadvise.h. */
+const adviceNotNeeded = 4;
+
+/** For a device that is there and answers. */
+const answerMs = 5000;
+
+/** By path: reads that have not been answered; each keeps a thread of the pool until it is. */
+const waiting = new Map<string, { readonly settled: Promise<unknown>; isLate: boolean }>();
+
+/** Has the kernel forget what it remembers of a range of a file or device, as far as nobody has it mapped: the next read asks the device. */
+export function forgetCached(fd: number, position = 0, length = 0): void {
+  callHere("posix_fadvise", fd, BigInt(position), BigInt(length), adviceNotNeeded);
+}
+
+/**
+ * Reads a file, or the first `maxBytes` of it, from its device and not from what the kernel remembers of it. Throws what `open(2)` and
+ * `read(2)` give, and `HostError` `refused` where the device does not answer: it is not asked again until it has.
+ */
+export async function readFresh(
+  path: string,
+  maxBytes = Number.POSITIVE_INFINITY,
+  timeoutMs = answerMs,
+): Promise<Buffer> {
+  const silent = () => new HostError("refused", `${path} cannot be read: its device does not answer`);
+  const before = waiting.get(path);
+  if (before?.isLate) throw silent();
+  const reading = before === undefined ? readAll(path, maxBytes) : before.settled.then(() => readAll(path, maxBytes));
+  const timeout = Promise.withResolvers<never>();
+  const settled = reading.catch(() => {});
+  const own = { settled, isLate: false };
+  waiting.set(path, own);
+  void settled.then(() => waiting.get(path) === own && waiting.delete(path));
+  const timer = setTimeout(() => {
+    own.isLate = true;
+    timeout.reject(silent());
+  }, timeoutMs);
+  try {
+    return await Promise.race([reading, timeout.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function readAll(path: string, maxBytes: number): Promise<Buffer> {
+  await using handle: FileHandle = await open(path, "r");
+  forgetCached(handle.fd);
+  const { size } = await handle.stat();
+  const bytes = Buffer.alloc(Math.min(size, maxBytes));
+  let done = 0;
+  while (done < bytes.length) {
+    const { bytesRead } = await handle.read(bytes, done, bytes.length - done, done);
+    if (bytesRead === 0) break;
+    done += bytesRead;
+  }
+  return bytes.subarray(0, done);
+}
