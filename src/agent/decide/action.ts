@@ -53,6 +53,8 @@ export type Action =
   /** Keep in the state what a name is to stand for. */
   | { readonly type: "remember"; readonly name: string; readonly tag: Omit<KnownTag, "atSeconds"> }
   | { readonly type: "forget"; readonly name: string }
+  /** Let images come back that were given up for space, or forget that of others. */
+  | { readonly type: "readmit"; readonly digests: readonly Digest[] }
   /** Remove what fetches that nobody goes on with left; all of it when `isTight`. */
   | { readonly type: "tidy"; readonly isTight: boolean }
   /** Take images of a disk that somebody injected without the agent for injected by hand. */
@@ -80,7 +82,8 @@ export function keyOf(action: Action): string {
     case "forget":
       return `tag ${action.name}`;
     case "tidy":
-      return "tidy";
+    case "readmit":
+      return action.type;
   }
 }
 

@@ -1,8 +1,11 @@
-import type { Digest } from "../../oci/descriptor.ts";
+import { type Digest, isDigest } from "../../oci/descriptor.ts";
 import { usedPercent } from "../space/space-gauge.ts";
 import { keyOf } from "./action.ts";
 import type { Plan } from "./plan.ts";
 import { digestName, type View } from "./world.ts";
+
+/** Given-up images come back when there has been room for so long. */
+const roomMs = 600_000;
 
 /** The runtime collects what was released by and by: so long it is given before more is released. */
 const settleMs = 15_000;
@@ -34,6 +37,17 @@ export function decideEvictions(view: View, plan: Plan): void {
     const action = { type: "release", name, digest, how: "remove", why: "space" } as const;
     if (!running.has(keyOf(action))) plan.add(action);
   }
+}
+
+/** Lets given-up images come back when there has been room for long enough, and forgets those that nobody wishes for any more. */
+export function decideReadmissions({ record, desired, memory, nowMs }: View, plan: Plan): void {
+  const evicted = Object.keys(record.evicted).filter(isDigest);
+  if (evicted.length === 0) return;
+  const endMs = memory.roomSinceMs === undefined ? Number.POSITIVE_INFINITY : memory.roomSinceMs + roomMs;
+  if (endMs > nowMs) plan.wakeAt(endMs);
+  const wished = new Set(desired.flatMap(({ wanted, next }) => [wanted?.digest, next]));
+  const digests = endMs <= nowMs ? evicted : evicted.filter((digest) => !wished.has(digest));
+  if (digests.length > 0) plan.add({ type: "readmit", digests });
 }
 
 function evictable(view: View): Digest | undefined {

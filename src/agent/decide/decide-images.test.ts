@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, test } from "node:test";
 import { diskIdentity, diskStatus, foundDisk, testDigest } from "../../../test/support/agent/facts.ts";
 import { imageSet } from "../../../test/support/agent/image-set.ts";
 import { decideOn, inShort, record } from "../../../test/support/agent/world.ts";
@@ -12,7 +12,8 @@ const d1 = testDigest("one");
 const d2 = testDigest("two");
 const tag = (digest: typeof d1) => ({ digest, atSeconds: 0 });
 const known = { ...emptyRecord, tags: { [web]: tag(d1) } };
-const asked = { ...emptyMemory(0), resolved: new Map([[web, { atMs: 0, share: 1 }]]) };
+const told = (digest: typeof d1, share = 1) => new Map([[web, { digest, atMs: 0, share }]]);
+const asked = { ...emptyMemory(0), resolved: told(d1) };
 const listed = [imageSet("a", { images: [{ ref: "web:1" }] })];
 
 test("what is warm, named and pinned needs nothing until the registry is due", () => {
@@ -25,22 +26,27 @@ test("what is warm, named and pinned needs nothing until the registry is due", (
 });
 
 test("the interval is stretched by its share, so that not all tags are asked for at once", () => {
-  const memory = { ...asked, resolved: new Map([[web, { atMs: 0, share: 1.1 }]]) };
+  const memory = { ...asked, resolved: told(d1, 1.1) };
   const facts = { sets: listed, images: [record(web, d1)], record: known, memory };
   assert.equal(Math.round(decideOn(facts).nextAtMs), 330_000);
 });
 
 test("a new digest is fetched before the tag moves, and then the tag moves at once", () => {
-  const wished = { ...emptyRecord, tags: { [web]: tag(d2) } };
-  const before = { sets: listed, images: [record(web, d1)], record: wished, memory: asked };
+  const memory = { ...asked, resolved: told(d2) };
+  const before = { sets: listed, images: [record(web, d1)], record: known, memory };
   const fetching = decideOn(before);
   assert.deepEqual(inShort(fetching), [`fetch ${web}`]);
+  const { phase, conditions } = fetching.images.get(web) ?? assert.fail();
+  assert.deepEqual([phase, conditions.map(({ type }) => type)], ["Warm", ["Updating"]]);
   const byDigest = record(`docker.io/library/web@${d2}`, d2);
-  assert.deepEqual(inShort(decideOn({ ...before, images: [record(web, d1), byDigest] })), [`set-name ${web}`]);
+  assert.deepEqual(inShort(decideOn({ ...before, images: [record(web, d1), byDigest] })), [
+    `remember ${web}`,
+    `set-name ${web}`,
+  ]);
   const running = new Map([[`fetch ${d2}`, "fetch"]]);
   assert.deepEqual(
     inShort(decideOn({ ...before, images: [record(web, d1), byDigest], running })),
-    [`fetch ${web}`],
+    [`remember ${web}`, `fetch ${web}`],
     "a fetch that is near its end is not broken off",
   );
 });
@@ -105,7 +111,7 @@ test("gated images are fetched first, and sets, registries and the node bound ho
   ];
   const names = sets.flatMap(({ spec }) => spec.images.map(({ ref }) => ref));
   const tags = Object.fromEntries(names.map((name) => [name, tag(testDigest(name))]));
-  const resolved = new Map(names.map((name) => [name, { atMs: 0, share: 1 }]));
+  const resolved = new Map(names.map((name) => [name, { digest: testDigest(name), atMs: 0, share: 1 }]));
   const facts = { sets, record: { ...emptyRecord, tags }, memory: { ...asked, resolved } };
   const agent = defaultAgentSpec();
   const fetches = (limits: Partial<typeof agent.limits>) =>
@@ -126,7 +132,7 @@ test("gated images are fetched first, and sets, registries and the node bound ho
 test("under pressure only gated images are fetched", () => {
   const sets = [imageSet("a", { images: [{ ref: "web:1" }, { ref: "db:1", gate: false }] })];
   const tags = { [web]: tag(d1), "docker.io/library/db:1": tag(d2) };
-  const resolved = new Map(Object.keys(tags).map((name) => [name, { atMs: 0, share: 1 }]));
+  const resolved = new Map(Object.entries(tags).map(([name, { digest }]) => [name, { digest, atMs: 0, share: 1 }]));
   const decision = decideOn({
     sets,
     record: { ...emptyRecord, tags },
@@ -215,13 +221,13 @@ test("right after it was made, before its events have settled, an image has not 
 
 test("that the last digest stays is said only of a tag that has one", () => {
   const failure = { count: 1, untilMs: 1000, message: "registry is down", code: "registry-unreachable" };
-  const memory = { ...asked, failures: new Map([[`resolve ${web}`, failure]]) };
-  const told = (input: Parameters<typeof decideOn>[0]) =>
+  const memory = { ...emptyMemory(0), failures: new Map([[`resolve ${web}`, failure]]) };
+  const said = (input: Parameters<typeof decideOn>[0]) =>
     decideOn({ sets: listed, memory, ...input })
       .images.get(web)
       ?.conditions.map(({ message }) => message);
-  assert.deepEqual(told({}), ["registry is down"]);
-  assert.deepEqual(told({ record: known, images: [record(web, d1)] }), ["registry is down; the last digest stays"]);
+  assert.deepEqual(said({}), ["registry is down"]);
+  assert.deepEqual(said({ record: known, images: [record(web, d1)] }), ["registry is down; the last digest stays"]);
 });
 
 test("a fetch that is more urgent takes the place of one that runs, one that is as urgent waits", () => {
@@ -238,4 +244,65 @@ test("a fetch that is more urgent takes the place of one that runs, one that is 
     inShort(decideOn({ ...facts, sets: [imageSet("a", { images: refs(priority) })] }));
   assert.deepEqual(chosen(0), [`fetch docker.io/library/old@${d1}`]);
   assert.deepEqual(chosen(1), [`fetch docker.io/library/new@${d2}`]);
+});
+
+describe("a registry that does not give what it says", () => {
+  const failure = { count: 3, untilMs: 9000, message: "wrong bytes came", code: "digest-mismatch" };
+  const lied = { ...asked, resolved: told(d2), failures: new Map([[`fetch ${d2}`, failure]]) };
+  const facts = { sets: listed, record: known, memory: lied };
+
+  test("leaves the last good digest, which is said, and it is asked for again when it is time", () => {
+    const images = [record(web, d1)];
+    const held = decideOn({ ...facts, images });
+    assert.deepEqual([inShort(held), held.nextAtMs], [[], 9000]);
+    const { phase, conditions } = held.images.get(web) ?? assert.fail();
+    assert.equal(phase, "Warm");
+    assert.deepEqual(
+      conditions.map(({ type }) => type),
+      ["DigestUnavailable"],
+    );
+    for (const part of [d1, d2, "wrong bytes came"]) assert.ok(conditions[0]?.message.includes(part), part);
+    assert.deepEqual(inShort(decideOn({ ...facts, images, nowMs: 9000 })), [`fetch ${web}`]);
+  });
+
+  test("does not keep the last good one from being made again", () => {
+    const [again] = decideOn(facts).actions;
+    assert.deepEqual(again?.type === "fetch" && again.digest, d1);
+    const disk = diskIdentity("a", 1, { [web]: d1 });
+    assert.deepEqual(inShort(decideOn({ ...facts, found: [foundDisk(disk)] })), [`inject ${disk.id}`]);
+  });
+
+  test("is believed where nothing else is known, and while that is gone what it says comes first", () => {
+    const memory = { ...asked, resolved: told(d2) };
+    assert.deepEqual(inShort(decideOn({ sets: listed, memory })), [`remember ${web}`, `fetch ${web}`]);
+    const [only, ...others] = decideOn({ ...facts, memory }).actions;
+    assert.deepEqual([only?.type === "fetch" && only.digest, others], [d2, []]);
+  });
+
+  test("does not make what the node has be forgotten, whoever brought it", () => {
+    const images = [record(web, d1, { from: "elsewhere" })];
+    assert.deepEqual(decideOn({ ...facts, record: emptyRecord, images }).actions, [
+      { type: "remember", name: web, tag: { digest: d1 } },
+    ]);
+  });
+});
+
+test("a disk that has what a tag stands for now comes before the registry, unless it could not give it", () => {
+  const disk = diskIdentity("a", 1, { [web]: d2 });
+  const memory = { ...asked, resolved: told(d2) };
+  const agent = { ...defaultAgentSpec(), disks: { ...defaultAgentSpec().disks, inject: "Listed" as const } };
+  const facts = { sets: listed, record: known, images: [record(web, d1)], found: [foundDisk(disk)], agent };
+  assert.deepEqual(inShort(decideOn({ ...facts, memory })), [`inject ${disk.id}`]);
+  const skipped = { ...memory, skipped: new Set([`${disk.id} ${d2}`]) };
+  const fetching = decideOn({ ...facts, memory: skipped });
+  assert.deepEqual([inShort(fetching), fetching.images.get(web)?.phase], [[`fetch ${web}`], "Warm"]);
+  const checking = decideOn({ ...facts, memory, found: [foundDisk(disk, { state: "checking" })] });
+  assert.deepEqual([inShort(checking), checking.images.get(web)?.phase], [[], "Warm"]);
+});
+
+test("what was given up for space is not fetched under a new digest either", () => {
+  const memory = { ...asked, resolved: told(d2) };
+  const evicted = { ...known, evicted: { [d1]: { atSeconds: 0 } } };
+  const decision = decideOn({ sets: listed, record: evicted, memory });
+  assert.deepEqual([inShort(decision), decision.images.get(web)?.phase], [[], "Held"]);
 });

@@ -1,17 +1,16 @@
 import type { Condition } from "../../runtime/runtime.ts";
 import type { DesiredImage } from "../desired/desired-images.ts";
 import { digestOnDisk } from "../desired/wanted-digest.ts";
-import type { UsableDisk } from "../desired/wanted-disks.ts";
 import { keyOf } from "./action.ts";
 import { keepsDisappearing, restoreAtMs, vainUntilMs } from "./back-off.ts";
 import { decideResolve, waitsForRegistry } from "./decide-resolve.ts";
+import { decideUpdate } from "./decide-update.ts";
 import { FetchQueue } from "./fetch-queue.ts";
-import { Injections, isGivenUp } from "./injections.ts";
+import { usableFor, whatToWaitFor } from "./image-sources.ts";
+import { Injections } from "./injections.ts";
 import { type ImageVerdict, type Plan, verdict } from "./plan.ts";
-import { awayEndMs, contentOf, digestName, isLeftToOthers, isWarm, type View } from "./world.ts";
-
-/** So often in vain, and a disk is taken not to have what it says. */
-const vainInjections = 3;
+import { rememberDigest } from "./remember-digest.ts";
+import { contentOf, digestName, isEvicted, isLeftToOthers, isWarm, type View } from "./world.ts";
 
 /** What every image needs, the most urgent first: already warm, else a disk, else the registry. */
 export function decideImages(view: View, plan: Plan): ReadonlyMap<string, ImageVerdict> {
@@ -21,7 +20,8 @@ export function decideImages(view: View, plan: Plan): ReadonlyMap<string, ImageV
   for (const image of view.desired) {
     const resolving = decideResolve(view, plan, image);
     const settle = decideImage(view, plan, { injections, fetches }, image, resolving);
-    verdicts.set(image.name, () => withNotes(view, image, settle(), resolving));
+    const tellUpdate = decideUpdate(view, plan, fetches, image);
+    verdicts.set(image.name, () => withNotes(view, image, settle(), resolving, tellUpdate()));
   }
   injections.finish();
   fetches.finish();
@@ -50,7 +50,7 @@ function decideImage(
   }
   if (isLeftToOthers(view, image))
     return () => verdict("Held", "others have given its name to an image that is not whole");
-  if (view.memory.evicted.has(wanted.digest))
+  if (isEvicted(view, image))
     return () => verdict("Held", "given up for space; it comes back when there has been room for ten minutes");
   const untilMs = Math.max(
     restoreAtMs(view.memory.images.get(name), view.nowMs),
@@ -81,20 +81,13 @@ function decideImage(
   return fetches.need(image);
 }
 
-/** With `Never` the first digest that was known stays. */
-function rememberDigest({ record }: View, plan: Plan, { name, refresh, reference, wanted, sets }: DesiredImage): void {
-  if (sets.length === 0 || refresh !== "Never" || reference.digest !== undefined || wanted === undefined) return;
-  const known = Object.hasOwn(record.tags, name) ? record.tags[name] : undefined;
-  if (known?.digest === wanted.digest) return;
-  const { digest, disk } = wanted;
-  plan.add({ type: "remember", name, tag: disk === undefined ? { digest } : { digest, disk } });
-}
-
 /** A listed image is pinned, whoever brought it; once, for not every version shows it. */
-function pin({ records, memory, unsettled, nowMs }: View, plan: Plan, { name, wanted, sets }: DesiredImage): void {
+function pin(view: View, plan: Plan, image: DesiredImage): void {
+  const { records, memory, unsettled, nowMs } = view;
+  const { name, wanted, sets } = image;
   const record = records.get(name);
   if (sets.length === 0 || wanted === undefined || record === undefined || record.isPinned) return;
-  if (memory.pinned.has(`${name}@${wanted.digest}`) || memory.evicted.has(wanted.digest)) return;
+  if (memory.pinned.has(`${name}@${wanted.digest}`) || isEvicted(view, image)) return;
   if ((unsettled.get(name) ?? 0) <= nowMs) plan.add({ type: "set-name", name, digest: wanted.digest });
 }
 
@@ -116,40 +109,16 @@ function whileWaiting({ memory }: View, { name }: DesiredImage): ImageVerdict {
   return verdict("Pending", "others are changing it");
 }
 
-/** Disks that can give the image, best first; none for a listed one that they were to give several times in vain: that is fetched. */
-function usableFor(view: View, { disks, wanted, name, sets }: DesiredImage): readonly UsableDisk[] {
-  const { memory } = view;
-  if (sets.length > 0 && (memory.vain.get(name)?.count ?? 0) >= vainInjections) return [];
-  return disks.filter(
-    ({ id, isChecking }) => !isChecking && !isGivenUp(view, id) && !memory.skipped.has(`${id} ${wanted?.digest}`),
-  );
-}
-
-/** A disk that may give the image soon is waited for, rather than fetching. */
-function whatToWaitFor(view: View, plan: Plan, { wanted, name }: DesiredImage): ImageVerdict | undefined {
-  const { injected, memory, found, nowMs } = view;
-  for (const { id, images } of injected) {
-    if (!memory.awaySince.has(id) || !images.some(({ digest }) => digest === wanted?.digest)) continue;
-    const endMs = awayEndMs(view, id);
-    if (endMs <= nowMs) continue;
-    plan.wakeAt(endMs);
-    return verdict("Held", `disk ${id.slice(0, 12)} is away; waits for it before fetching`);
-  }
-  const checking = found.find(
-    ({ state, identity }) => state === "checking" && identity?.images.some(({ digest }) => digest === wanted?.digest),
-  );
-  return checking && verdict("Held", `${checking.path} has it, and is being verified: ${name}`);
-}
-
 function withNotes(
   view: View,
   image: DesiredImage,
   settled: ImageVerdict,
   resolving: ImageVerdict | undefined,
+  ofUpdate: readonly Condition[],
 ): ImageVerdict {
   const { memory, records } = view;
   const found = memory.images.get(image.name);
-  const conditions: Condition[] = [...settled.conditions];
+  const conditions: Condition[] = [...settled.conditions, ...ofUpdate];
   if (keepsDisappearing(found))
     conditions.push({
       type: "KeepsDisappearing",
@@ -164,7 +133,7 @@ function withNotes(
   const record = records.get(image.name);
   if (settled.phase === "Warm" && record !== undefined && record.digest !== image.wanted?.digest)
     conditions.push({ type: "TagKept", message: `${image.name} is ${record.digest} on this node, set by others` });
-  if (image.wanted !== undefined && memory.evicted.has(image.wanted.digest))
+  if (isEvicted(view, image))
     conditions.push({ type: "Evicted", message: "given up for space: too much of the file system is in use" });
   // Said above as it is now.
   const notes = (memory.notes.get(image.name) ?? []).filter(({ type }) => type !== "TagKept");

@@ -115,8 +115,12 @@ test("too full: one image at a time is given up, of the lowest priority, and all
   const facts = { sets: two, images, record: { ...emptyRecord, tags }, space: full };
   assert.deepEqual(inShort(decideOn(facts)), [`release ${low}`, `release ${lowByDigest}`]);
   assert.deepEqual(inShort(decideOn({ ...facts, users: new Map([[d1, users]]) })), [`release ${high}`]);
-  const memory = { ...emptyMemory(0), lastEvictedMs: 0, evicted: new Set([d1]) };
-  assert.deepEqual(inShort(decideOn({ ...facts, images: [record(high, d2)], memory, nowMs: 1000 })), []);
+  const memory = { ...emptyMemory(0), lastEvictedMs: 0 };
+  const evicted = { ...facts.record, evicted: { [d1]: { atSeconds: 0 } } };
+  assert.deepEqual(
+    inShort(decideOn({ ...facts, record: evicted, images: [record(high, d2)], memory, nowMs: 1000 })),
+    [],
+  );
   const gated = [imageSet("a", { images: [{ ref: "low:1", refresh: "Never" }] })];
   assert.deepEqual(
     inShort(
@@ -144,4 +148,23 @@ test("leftovers of fetches go once an hour, and once a minute while space is sho
   assert.deepEqual(decideOn({ nowMs: 3_600_000 }).actions, [{ type: "tidy", isTight: false }]);
   assert.deepEqual(decideOn({ nowMs: 60_000, space: full }).actions, [{ type: "tidy", isTight: true }]);
   assert.deepEqual(inShort(decideOn({ nowMs: 3_600_000, memory: { ...emptyMemory(0), tidiedMs: 3_000_000 } })), []);
+});
+
+test("what was given up for space comes back when there has been room for ten minutes, whatever clocks say", () => {
+  const sets = [imageSet("a", { images: [{ ref: "low:1", gate: false, refresh: "Never" }] })];
+  const space = [{ ...full[0], freeBytes: 60 }];
+  for (const atSeconds of [0, 2 ** 40]) {
+    const kept = { ...emptyRecord, tags: { [low]: { digest: d1, atSeconds: 0 } }, evicted: { [d1]: { atSeconds } } };
+    const first = decideOn({ sets, record: kept, space, nowMs: 5000 });
+    assert.deepEqual([inShort(first), first.nextAtMs], [[], 605_000]);
+    const later = (nowMs: number) => decideOn({ sets, record: kept, space, memory: first.memory, nowMs }).actions;
+    assert.deepEqual(later(604_999), []);
+    assert.deepEqual(later(605_000), [{ type: "readmit", digests: [d1] }]);
+  }
+});
+
+test("what was given up for space and is no longer wished for is forgotten, and space that cannot be measured is no room", () => {
+  const kept = { ...emptyRecord, evicted: { [d1]: { atSeconds: 0 } } };
+  assert.deepEqual(decideOn({ record: kept, space: full }).actions, [{ type: "readmit", digests: [d1] }]);
+  assert.equal(decideOn({ record: kept, space: [] }).memory.roomSinceMs, undefined);
 });

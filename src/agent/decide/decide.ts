@@ -1,7 +1,7 @@
 import type { AgentDiskStatus } from "../status.ts";
 import { type Action, keyOf } from "./action.ts";
 import { decideDisks } from "./decide-disks.ts";
-import { decideEvictions, decideTidying } from "./decide-evictions.ts";
+import { decideEvictions, decideReadmissions, decideTidying } from "./decide-evictions.ts";
 import { decideImages } from "./decide-images.ts";
 import { decideReleases } from "./decide-releases.ts";
 import { type ImageVerdict, Plan } from "./plan.ts";
@@ -27,6 +27,7 @@ export function decide(world: World): Decision {
   const disks = decideDisks(view, plan);
   decideTidying(view, plan);
   decideEvictions(view, plan);
+  decideReadmissions(view, plan);
   decideReleases(view, plan);
   return { actions: distinct(plan.actions), nextAtMs: plan.nextAtMs, wished: plan.wished, images, disks };
 }

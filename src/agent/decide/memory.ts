@@ -2,8 +2,8 @@ import type { Digest } from "../../oci/descriptor.ts";
 import type { Condition } from "../../runtime/runtime.ts";
 import type { DesiredImage } from "../desired/desired-images.ts";
 import { usedPercent } from "../space/space-gauge.ts";
-import { awayOf, troubleOf } from "./away-disks.ts";
-import { isWarm, neededDigests, type View, viewOf, type World } from "./world.ts";
+import { awayReason } from "./away-disks.ts";
+import { isEvicted, isWarm, neededDigests, type View, viewOf, type World } from "./world.ts";
 
 /** What an agent remembers from look to look while it runs. Losing it costs time, never correctness. */
 export type Memory = {
@@ -14,8 +14,8 @@ export type Memory = {
   readonly vain: ReadonlyMap<string, { readonly count: number; readonly atMs: number }>;
   /** By key of an action that is still wished for after it was done: how often, and when last. */
   readonly repeats: ReadonlyMap<string, { readonly count: number; readonly atMs: number }>;
-  /** By name: when the registry last told the digest, and the share of the interval until it is asked again. */
-  readonly resolved: ReadonlyMap<string, { readonly atMs: number; readonly share: number }>;
+  /** By name: what the registry last said the digest is, when, and the share of the interval until it is asked again. */
+  readonly resolved: ReadonlyMap<string, { readonly digest: Digest; readonly atMs: number; readonly share: number }>;
   /** By name: the digest that somebody else gave a listed tag, and since when. */
   readonly strangers: ReadonlyMap<string, { readonly digest: Digest; readonly sinceMs: number }>;
   readonly images: ReadonlyMap<string, ImageMemory>;
@@ -27,8 +27,6 @@ export type Memory = {
   readonly awaySince: ReadonlyMap<string, number>;
   /** Ids of disks that were found at some time: they are not somebody else's. */
   readonly everFound: ReadonlySet<string>;
-  /** Digests that were given up for space. */
-  readonly evicted: ReadonlySet<Digest>;
   readonly lastEvictedMs: number;
   /** When leftovers of fetches were removed last. */
   readonly tidiedMs: number;
@@ -63,8 +61,6 @@ export type ImageMemory = {
 const maxFound = 1000;
 const rememberedLosses = 20;
 const lossWindowMs = 3_600_000;
-/** Given-up images come back when there has been room for so long. */
-const roomMs = 600_000;
 
 export function emptyMemory(startedAtMs: number): Memory {
   return {
@@ -79,7 +75,6 @@ export function emptyMemory(startedAtMs: number): Memory {
     idleSince: new Map(),
     awaySince: new Map(),
     everFound: new Set(),
-    evicted: new Set(),
     lastEvictedMs: Number.NEGATIVE_INFINITY,
     tidiedMs: startedAtMs,
     roomSinceMs: undefined,
@@ -94,11 +89,12 @@ export function emptyMemory(startedAtMs: number): Memory {
 export function notice(world: World): Memory {
   const view = viewOf(world);
   const { memory, nowMs, policy, space } = world;
-  const hasRoom = space.every((use) => usedPercent(use) < policy.highWater);
+  // What cannot be asked may be full.
+  const hasRoom = space.length > 0 && space.every((use) => usedPercent(use) < policy.highWater);
   const roomSinceMs = hasRoom ? (memory.roomSinceMs ?? nowMs) : undefined;
-  const isRoomy = roomSinceMs !== undefined && nowMs - roomSinceMs >= roomMs;
   const images = noticeImages(view);
-  const warm = new Set([...images].flatMap(([name, image]) => (image.isWarm ? [name] : [])));
+  const isUpdating = new Set(view.desired.flatMap(({ name, next }) => (next === undefined ? [] : [name])));
+  const warm = new Set([...images].flatMap(([name, image]) => (image.isWarm && !isUpdating.has(name) ? [name] : [])));
   return {
     ...memory,
     images,
@@ -117,7 +113,6 @@ export function notice(world: World): Memory {
       [...memory.everFound, ...world.found.flatMap(({ identity }) => identity?.id ?? [])].slice(-maxFound),
     ),
     roomSinceMs,
-    evicted: isRoomy ? new Set() : memory.evicted,
   };
 }
 
@@ -138,10 +133,11 @@ function noticeImages(view: View): Map<string, ImageMemory> {
 }
 
 /** Not by ourselves for space, and not with its disk. */
-function isTakenAway({ memory, injected, found }: View, { wanted }: DesiredImage): boolean {
-  if (wanted === undefined || memory.evicted.has(wanted.digest)) return false;
+function isTakenAway(view: View, { wanted }: DesiredImage): boolean {
+  const { injected, found } = view;
+  if (wanted === undefined || isEvicted(view, { wanted })) return false;
   const holders = injected.filter(({ images }) => images.some(({ digest }) => digest === wanted.digest));
-  return holders.every((status) => awayOf(status, found) === undefined);
+  return holders.every((status) => awayReason(status, found) === undefined);
 }
 
 function noticeStrangers({ nowMs, desired, records, memory }: View): Memory["strangers"] {
@@ -194,8 +190,7 @@ function noticeIdle({ nowMs, observation, memory }: View): Memory["idleSince"] {
 function noticeAway({ nowMs, injected, found, usableById, memory }: View): Memory["awaySince"] {
   const away = new Map<string, number>();
   for (const status of injected) {
-    const isRelied = usableById.has(status.id) && troubleOf(status) === undefined;
-    if (isRelied || awayOf(status, found) === undefined) continue;
+    if (usableById.has(status.id) || awayReason(status, found) === undefined) continue;
     away.set(status.id, memory.awaySince.get(status.id) ?? nowMs);
   }
   return away;

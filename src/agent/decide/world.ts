@@ -74,17 +74,22 @@ export function awayEndMs({ memory, policy, nowMs }: Pick<World, "memory" | "pol
   return (memory.awaySince.get(disk) ?? nowMs) + policy.diskGraceMs;
 }
 
+/** Whether an image was given up for space, and has not come back since. */
+export function isEvicted({ record }: Pick<World, "record">, { wanted }: Pick<DesiredImage, "wanted">): boolean {
+  return wanted !== undefined && Object.hasOwn(record.evicted, wanted.digest);
+}
+
 /** `repository@digest`. */
 export function digestName({ reference }: DesiredImage, digest: Digest): string {
   return `${reference.host}/${reference.repository}@${digest}`;
 }
 
-/** What wanted names are to stand for, and what they stand for until that is warm. */
+/** What wanted names are to stand for, now and next, and what they stand for until that is warm. */
 export function neededDigests({ desired, records }: Pick<View, "desired" | "records">): ReadonlySet<Digest> {
   return new Set(
-    desired.flatMap(({ name, wanted }) => {
+    desired.flatMap(({ name, wanted, next }) => {
       const present = records.get(name)?.digest;
-      return [...(wanted ? [wanted.digest] : []), ...(present ? [present] : [])];
+      return [wanted?.digest, next, present].filter((digest) => digest !== undefined);
     }),
   );
 }

@@ -20,7 +20,8 @@ function usable(found: readonly FoundDisk[], facts: Partial<DiskFacts> = {}) {
 function desired(found: readonly FoundDisk[], refs: readonly string[] = [], facts: Partial<DiskFacts> = {}) {
   const listed = listImages([imageSet("s", { images: refs.map((ref) => ({ ref })) })], {}).images;
   const disks = usable(found, facts);
-  return desiredImages({ listed, disks, injected: facts.injected ?? [], images: [], tags: {} }).map(
+  const untold = { told: new Map(), isWarm: () => false, isStuck: () => false, isGiving: () => true };
+  return desiredImages({ listed, disks, injected: facts.injected ?? [], images: [], tags: {}, ...untold }).map(
     ({ name, wanted, disks }) => [name, wanted?.digest, disks.map(({ id }) => id)],
   );
 }

@@ -4,7 +4,7 @@ import type { NodeImage } from "../../runtime/image-keeper.ts";
 import type { DiskStatus } from "../../runtime/runtime.ts";
 import type { AgentRecord } from "../state/agent-state.ts";
 import { byUrgency, type ListedImage } from "./listed-images.ts";
-import { digestOnDisk, type WantedDigest, wantedDigest } from "./wanted-digest.ts";
+import { type DigestFacts, digestOnDisk, type WantedDigest, wishOfTag } from "./wanted-digest.ts";
 import type { UsableDisk } from "./wanted-disks.ts";
 
 /** An image that this node is to have, under one name. */
@@ -20,6 +20,10 @@ export type DesiredImage = {
   readonly wanted: WantedDigest | undefined;
   /** Usable disks that hold the wanted digest, best first. */
   readonly disks: readonly UsableDisk[];
+  /** What the registry says now: it is fetched while the name stays what it is. */
+  readonly next?: Digest;
+  /** The wanted digest is known from the registry alone. */
+  readonly isOnlyTold?: boolean;
 };
 
 export type DesiredFacts = {
@@ -29,17 +33,31 @@ export type DesiredFacts = {
   readonly injected: readonly DiskStatus[];
   readonly images: readonly NodeImage[];
   readonly tags: AgentRecord["tags"];
-};
+  /** By name: what the registry said last. */
+  readonly told: ReadonlyMap<string, { readonly digest: Digest }>;
+  /** Whether a disk that holds an image can be expected to give it. */
+  readonly isGiving: (disk: UsableDisk, digest: Digest) => boolean;
+} & Pick<DigestFacts, "isWarm" | "isStuck">;
 
 /** All images that are listed, lie on a disk that is wanted whole, or were injected by hand; the most urgent first. */
-export function desiredImages({ listed, disks, injected, images, tags }: DesiredFacts): readonly DesiredImage[] {
+export function desiredImages(facts: DesiredFacts): readonly DesiredImage[] {
+  const { listed, disks, injected, images, tags, told, isWarm, isStuck, isGiving } = facts;
+  const isOnDisk = (digest: Digest) => (holders.get(digest) ?? []).some((disk) => isGiving(disk, digest));
   const records = new Map(images.map((image) => [image.name, image]));
   const holders = holdersByDigest(disks);
   const wanted = listed.map((image): DesiredImage => {
     const { name } = image;
     const known = Object.hasOwn(tags, name) ? tags[name] : undefined;
-    const digest = wantedDigest(image, { known, record: records.get(name), disks, injected });
-    return { ...image, wanted: digest, disks: (digest && holders.get(digest.digest)) ?? [] };
+    const record = records.get(name);
+    const ofTag = { known, told: told.get(name)?.digest, isWarm, isStuck, isOnDisk };
+    const { wanted: digest, next, isOnlyTold } = wishOfTag(image, { ...ofTag, record, disks, injected });
+    return {
+      ...image,
+      wanted: digest,
+      disks: (digest && holders.get(digest.digest)) ?? [],
+      ...(next && { next }),
+      isOnlyTold,
+    };
   });
   const names = new Set(listed.map(({ name }) => name));
   for (const disk of disks) {

@@ -3,10 +3,21 @@ import { test } from "node:test";
 import { diskIdentity, diskStatus, testDigest } from "../../../test/support/agent/facts.ts";
 import { imageSet } from "../../../test/support/agent/image-set.ts";
 import { listImages } from "./listed-images.ts";
-import { type DigestFacts, wantedDigest } from "./wanted-digest.ts";
+import { type DigestFacts, wishOfTag } from "./wanted-digest.ts";
 
 const name = "docker.io/library/web:1";
-const nothing: DigestFacts = { known: undefined, record: undefined, disks: [], injected: [] };
+const nothing: DigestFacts = {
+  known: undefined,
+  told: undefined,
+  record: undefined,
+  disks: [],
+  injected: [],
+  isWarm: () => false,
+  isStuck: () => false,
+  isOnDisk: () => false,
+};
+
+const wantedDigest = (...asked: Parameters<typeof wishOfTag>) => wishOfTag(...asked).wanted;
 
 function listed(refresh: "Never" | { interval: string } = { interval: "5m" }) {
   const [image = assert.fail()] = listImages([imageSet("a", { images: [{ ref: "web:1", refresh }] })], {}).images;
@@ -87,4 +98,27 @@ test("a digest is itself", () => {
   const ref = `web@${testDigest("x")}`;
   const [image = assert.fail()] = listImages([imageSet("a", { images: [{ ref }] })], {}).images;
   assert.equal(wantedDigest(image, { ...nothing, known: known("other") })?.digest, testDigest("x"));
+});
+
+test("what the registry says counts once it is warm, or while nothing else is; until then it is next", () => {
+  const [image, told] = [listed(), testDigest("told")];
+  const warm = (...words: readonly string[]) => ({
+    isWarm: (digest: string) => words.map(testDigest).some((each) => each === digest),
+  });
+  const facts = { ...nothing, known: known("good"), told };
+  const inShort = (more: Partial<DigestFacts>) => {
+    const { wanted, next } = wishOfTag(image, { ...facts, ...more });
+    return [wanted?.digest, next];
+  };
+  const good = testDigest("good");
+  assert.deepEqual(inShort(warm("good")), [good, told]);
+  assert.deepEqual(inShort(warm("good", "told")), [told, undefined]);
+  assert.deepEqual(inShort(warm()), [told, undefined]);
+  assert.deepEqual(inShort({ ...warm(), isStuck: () => true }), [good, told]);
+  assert.deepEqual(inShort({ ...warm("good"), isOnDisk: () => true }), [told, undefined]);
+  assert.deepEqual(inShort({ told: good }), [good, undefined]);
+  assert.deepEqual(inShort({ known: undefined }), [told, undefined]);
+  assert.deepEqual(inShort({ ...warm("node"), known: undefined, record: record("node") }), [testDigest("node"), told]);
+  const never = wishOfTag(listed("Never"), { ...facts, ...warm("told") });
+  assert.deepEqual([never.wanted?.digest, never.next], [good, undefined]);
 });

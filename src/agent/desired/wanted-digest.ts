@@ -14,6 +14,14 @@ export type WantedDigest = {
 
 export type DigestFacts = {
   readonly known: KnownTag | undefined;
+  /** What the registry said last, since the agent started. */
+  readonly told: Digest | undefined;
+  /** Whether a container can be started of it. */
+  readonly isWarm: (digest: Digest) => boolean;
+  /** Whether a disk gives it: that the registry cannot get wrong. */
+  readonly isOnDisk: (digest: Digest) => boolean;
+  /** Whether what the registry says is not to be had now, or is not to be fetched because what was known was given up for space. */
+  readonly isStuck: (told: Digest, known: Digest) => boolean;
   /** The node's record of the name. */
   readonly record: NodeImage | undefined;
   /** Disks that may be used, newest first. */
@@ -21,11 +29,39 @@ export type DigestFacts = {
   readonly injected: readonly DiskStatus[];
 };
 
+/** What a listed name is to stand for. */
+export type TagWish = {
+  /** `undefined` until the registry was asked. */
+  readonly wanted: WantedDigest | undefined;
+  /** What the registry says now, where the name stays what it is until that is warm: a registry may name what it does not give. */
+  readonly next?: Digest;
+  /** Nothing but the registry gives the name a digest. */
+  readonly isOnlyTold: boolean;
+};
+
 /**
- * The digest that a listed name is to have; `undefined` until the registry was asked. A tag: what the registry last said; else what the node's
- * record says; else the newest disk. With `Never`, and where the registry has said nothing, a newer disk of the same line changes it.
+ * Of a tag, what the registry says now, as soon as the node or a disk has that, or while the node has nothing else; until then what is known else,
+ * and that again where the registry does not give what it says.
  */
-export function wantedDigest(
+export function wishOfTag(image: Pick<ListedImage, "name" | "reference" | "refresh">, facts: DigestFacts): TagWish {
+  const { told } = facts;
+  const known = knownDigest(image, facts);
+  if (known === undefined)
+    return { wanted: told && { digest: told, from: "registry" }, isOnlyTold: told !== undefined };
+  if (told === undefined || known.from === "reference" || image.refresh === "Never")
+    return { wanted: known, isOnlyTold: false };
+  const isThere = told === known.digest || facts.isWarm(told) || facts.isOnDisk(told);
+  if (!isThere && (facts.isWarm(known.digest) || facts.isStuck(told, known.digest)))
+    return { wanted: known, next: told, isOnlyTold: false };
+  return { wanted: { digest: told, from: "registry" }, isOnlyTold: false };
+}
+
+/**
+ * The digest that a listed name had last, or is to have though the registry says nothing. A tag: the last good one that the registry named; else
+ * what the node's record says; else the newest disk. With `Never`, and where the registry has said nothing, a newer disk of the same line
+ * changes it.
+ */
+function knownDigest(
   image: Pick<ListedImage, "name" | "reference" | "refresh">,
   facts: DigestFacts,
 ): WantedDigest | undefined {

@@ -3,6 +3,7 @@ import type { FetchProgress, FetchReport } from "../../runtime/image-keeper.ts";
 import type { InjectReport } from "../../runtime/runtime.ts";
 import { AgentError } from "../agent-error.ts";
 import type { Action } from "../decide/action.ts";
+import type { AgentState } from "../state/agent-state.ts";
 import type { Admission } from "./admission.ts";
 import type { AgentParts } from "./parts.ts";
 
@@ -27,10 +28,7 @@ export async function perform(action: Action, parts: AgentParts, options: Acting
     case "resolve": {
       const known = state.record.tags[action.name];
       const asked = { signal, ...(known !== undefined && known.disk === undefined && { known: known.digest }) };
-      const digest = await resolver.resolveTag(action.reference, asked);
-      // Also without a durable state the answer counts.
-      await remember(parts, action.name, { digest, atSeconds: clock.wallSeconds() });
-      return { type: "resolved", digest };
+      return { type: "resolved", digest: await resolver.resolveTag(action.reference, asked) };
     }
     case "inject":
     case "chains":
@@ -41,6 +39,8 @@ export async function perform(action: Action, parts: AgentParts, options: Acting
       await keeper.setName(action.name, action.digest, { signal });
       return { type: "done" };
     case "release":
+      // First, so that it is not fetched again meanwhile.
+      if (action.why === "space") await noteEvicted(parts, action.digest);
       await keeper.release(action.name, action.how, { signal });
       return { type: "done" };
     case "eject":
@@ -57,6 +57,14 @@ export async function perform(action: Action, parts: AgentParts, options: Acting
       return { type: "done" };
     case "forget":
       await state.change((record) => ({ ...record, tags: without(record.tags, action.name) }));
+      return { type: "done" };
+    case "readmit":
+      await keep(state, (record) => ({
+        ...record,
+        evicted: Object.fromEntries(
+          Object.entries(record.evicted).filter(([each]) => !action.digests.some((digest) => digest === each)),
+        ),
+      }));
       return { type: "done" };
     case "tidy":
       await keeper.tidy({ isTight: action.isTight, signal });
@@ -143,11 +151,20 @@ async function remember(
   const isSame = before?.digest === tag.digest && before.disk?.sequence === tag.disk?.sequence;
   // The time alone is not worth a write.
   if (isSame && before.disk?.line === tag.disk?.line) return;
-  await state
-    .change((record) => ({ ...record, tags: { ...record.tags, [name]: tag } }))
-    .catch((error) => {
-      if (!(error instanceof AgentError)) throw error;
-    });
+  await keep(state, (record) => ({ ...record, tags: { ...record.tags, [name]: tag } }));
+}
+
+async function noteEvicted({ state, clock }: AgentParts, digest: Digest): Promise<void> {
+  if (Object.hasOwn(state.record.evicted, digest)) return;
+  const atSeconds = clock.wallSeconds();
+  await keep(state, (record) => ({ ...record, evicted: { ...record.evicted, [digest]: { atSeconds } } }));
+}
+
+/** What cannot be made durable counts all the same; the state says so itself. */
+async function keep(state: AgentState, edit: Parameters<AgentState["change"]>[0]): Promise<void> {
+  await state.change(edit).catch((error) => {
+    if (!(error instanceof AgentError)) throw error;
+  });
 }
 
 function without<Value>(record: Readonly<Record<string, Value>>, key: string): Readonly<Record<string, Value>> {

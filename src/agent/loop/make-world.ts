@@ -22,7 +22,19 @@ export function makeWorld(sight: Sight, { configuration, ...facts }: WorldFacts)
     record: facts.record,
     inject: policy.inject,
   });
-  const { images } = observation;
-  const desired = desiredImages({ listed, disks: usable, injected, images, tags: facts.record.tags });
+  const { images, contents } = observation;
+  const { record, memory } = facts;
+  const desired = desiredImages({
+    listed,
+    disks: usable,
+    injected,
+    images,
+    tags: record.tags,
+    told: memory.resolved,
+    isWarm: (digest) => contents.get(digest)?.isWarm === true,
+    isGiving: ({ id, isChecking }, digest) =>
+      !isChecking && !memory.skipped.has(`${id} ${digest}`) && !memory.failures.has(`disk ${id}`),
+    isStuck: (told, known) => memory.failures.has(`fetch ${told}`) || Object.hasOwn(record.evicted, known),
+  });
   return { ...sight, ...facts, policy, sets, usable, desired };
 }

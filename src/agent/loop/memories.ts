@@ -6,10 +6,10 @@ import { failureDelayMs } from "../decide/back-off.ts";
 import type { Memory } from "../decide/memory.ts";
 import type { Outcome } from "./acting.ts";
 
-/** The memory once an action has begun: what is given up for space is not taken back meanwhile. */
+/** The memory once an action has begun. */
 export function afterStart(memory: Memory, action: Action, nowMs: number): Memory {
   if (action.type !== "release" || action.why !== "space") return memory;
-  return { ...memory, evicted: new Set([...memory.evicted, action.digest]), lastEvictedMs: nowMs };
+  return { ...memory, lastEvictedMs: nowMs };
 }
 
 export function afterSuccess(memory: Memory, action: Action, outcome: Outcome, nowMs: number, random: number): Memory {
@@ -26,7 +26,13 @@ export function afterSuccess(memory: Memory, action: Action, outcome: Outcome, n
       // Spread, so that not all tags of all nodes are asked for at once.
       return {
         ...next,
-        resolved: new Map([...memory.resolved, [action.name, { atMs: nowMs, share: 0.9 + 0.2 * random }]]),
+        resolved:
+          outcome.type === "resolved"
+            ? new Map([
+                ...memory.resolved,
+                [action.name, { digest: outcome.digest, atMs: nowMs, share: 0.9 + 0.2 * random }],
+              ])
+            : memory.resolved,
       };
     case "inject":
       return outcome.type === "injected" ? afterInjection(next, action, outcome.report, nowMs) : next;

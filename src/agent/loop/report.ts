@@ -42,15 +42,16 @@ function reportImages({
 }: Pick<ReportFacts, "world" | "decision" | "progress" | "phases" | "nowMs">): readonly ImageStatus[] {
   const view = viewOf(world);
   return view.desired.map((image): ImageStatus => {
-    const { name, sets, gate, priority, wanted } = image;
+    const { name, sets, gate, priority, wanted, next } = image;
     const { phase, reason, conditions } = decision.images.get(name) ?? { phase: "Pending", reason: "", conditions: [] };
     const origin = view.records.get(name)?.origin;
-    const fetching = phase === "Fetching" && wanted ? progress.get(wanted.digest) : undefined;
+    const fetching = progress.get((phase === "Fetching" ? wanted?.digest : next) ?? "");
     const keys = [
       `fetch ${wanted?.digest}`,
       `name ${name}`,
       `resolve ${name}`,
       ...image.disks.map(({ id }) => `disk ${id}`),
+      `fetch ${next}`,
     ];
     const failure = keys.map((key) => view.memory.failures.get(key)).find((each) => each !== undefined);
     const waits = failure !== undefined && failure.untilMs > nowMs;

@@ -69,7 +69,7 @@ export function decideOn(input: WorldInput): Decision & { readonly memory: Memor
 /** Actions in short: `fetch docker.io/library/web:1`. */
 export function inShort({ actions }: Decision): readonly string[] {
   return actions.map((action) => {
-    if (action.type === "tidy") return action.type;
+    if (action.type === "tidy" || action.type === "readmit") return action.type;
     if ("name" in action) return `${action.type} ${action.name}`;
     return "disk" in action ? `${action.type} ${action.disk}` : `${action.type} ${action.names.join(" ")}`;
   });
