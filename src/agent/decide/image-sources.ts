@@ -1,5 +1,6 @@
 import type { DesiredImage } from "../desired/desired-images.ts";
 import type { UsableDisk } from "../desired/wanted-disks.ts";
+import { isGivenUp } from "./injections.ts";
 import { type ImageVerdict, type Plan, verdict } from "./plan.ts";
 import { awayEndMs, type View } from "./world.ts";
 
@@ -10,7 +11,9 @@ const vainInjections = 3;
 export function usableFor(view: View, { disks, wanted, name, sets }: DesiredImage): readonly UsableDisk[] {
   const { memory } = view;
   if (sets.length > 0 && (memory.vain.get(name)?.count ?? 0) >= vainInjections) return [];
-  return disks.filter(({ id, isChecking }) => !isChecking && !memory.skipped.has(`${id} ${wanted?.digest}`));
+  return disks.filter(
+    ({ id, isChecking }) => !isChecking && !isGivenUp(view, id) && !memory.skipped.has(`${id} ${wanted?.digest}`),
+  );
 }
 
 /** A disk that may give the image soon is waited for, rather than fetching. */

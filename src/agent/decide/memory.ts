@@ -2,7 +2,7 @@ import type { Digest } from "../../oci/descriptor.ts";
 import type { Condition } from "../../runtime/runtime.ts";
 import type { DesiredImage } from "../desired/desired-images.ts";
 import { usedPercent } from "../space/space-gauge.ts";
-import { awayReason } from "./away-disks.ts";
+import { awayOf, troubleOf } from "./away-disks.ts";
 import { isEvicted, isWarm, neededDigests, type View, viewOf, type World } from "./world.ts";
 
 /** What an agent remembers from look to look while it runs. Losing it costs time, never correctness. */
@@ -137,7 +137,7 @@ function isTakenAway(view: View, { wanted }: DesiredImage): boolean {
   const { injected, found } = view;
   if (wanted === undefined || isEvicted(view, { wanted })) return false;
   const holders = injected.filter(({ images }) => images.some(({ digest }) => digest === wanted.digest));
-  return holders.every((status) => awayReason(status, found) === undefined);
+  return holders.every((status) => awayOf(status, found) === undefined);
 }
 
 function noticeStrangers({ nowMs, desired, records, memory }: View): Memory["strangers"] {
@@ -190,7 +190,8 @@ function noticeIdle({ nowMs, observation, memory }: View): Memory["idleSince"] {
 function noticeAway({ nowMs, injected, found, usableById, memory }: View): Memory["awaySince"] {
   const away = new Map<string, number>();
   for (const status of injected) {
-    if (usableById.has(status.id) || awayReason(status, found) === undefined) continue;
+    const isRelied = usableById.has(status.id) && troubleOf(status) === undefined;
+    if (isRelied || awayOf(status, found) === undefined) continue;
     away.set(status.id, memory.awaySince.get(status.id) ?? nowMs);
   }
   return away;
