@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readlink } from "node:fs/promises";
-import { waitUntil } from "./processes.ts";
+import { run, waitUntil } from "./processes.ts";
 import type { Scope } from "./temporary.ts";
 
 /** A process that sleeps in a mount namespace of its own until the scope ends; its id. Needs root and `unshare`. */
@@ -9,7 +9,7 @@ export async function startInMountNamespace(
   scope: Scope,
   propagation: "private" | "slave" | "shared" = "private",
 ): Promise<number> {
-  const child = spawn("unshare", ["--mount", "--propagation", propagation, "sleep", "300"], { stdio: "ignore" });
+  const child = spawn("unshare", ["--mount", "--propagation", propagation, "sleep", "900"], { stdio: "ignore" });
   await once(child, "spawn");
   const exit = once(child, "exit");
   scope.defer(async () => {
@@ -19,5 +19,13 @@ export async function startInMountNamespace(
   const pid = child.pid ?? 0;
   // It becomes `sleep` once the namespace is as it should be.
   await waitUntil("the process sleeps", async () => (await readlink(`/proc/${pid}/exe`)).endsWith("sleep"));
+  return pid;
+}
+
+/** As `startInMountNamespace`, as systemd leaves a machine: each mount is shared with the namespaces that are made of this one. */
+export async function startSharedMountNamespace(scope: Scope): Promise<number> {
+  // Ours sees nothing of it, whatever it shares itself.
+  const pid = await startInMountNamespace(scope, "slave");
+  await run("nsenter", [`--mount=/proc/${pid}/ns/mnt`, "--", "mount", "--make-rshared", "/"]);
   return pid;
 }

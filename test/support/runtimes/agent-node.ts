@@ -9,7 +9,7 @@ import { type CliResult, finish, start } from "../cli.ts";
 import { type MadeImage, pushToRegistry } from "../image-maker.ts";
 import { startRegistry, type TestRegistry } from "../registry.ts";
 import { type Scope, temporaryDirectory } from "../temporary.ts";
-import type { ContainerdDaemon } from "./containerd-daemon.ts";
+import type { ContainerdDaemon, ContainerdOptions } from "./containerd-daemon.ts";
 import type { DockerDaemon } from "./docker-daemon.ts";
 import type { DockerRuntime } from "./docker-fleet.ts";
 import type { ContainerdRuntime } from "./fleet.ts";
@@ -50,8 +50,8 @@ export class AgentNode {
     this.socket = join(parts.folder, "agent.sock");
   }
 
-  static async start(scope: Scope, runtime: ContainerdRuntime): Promise<AgentNode> {
-    return AgentNode.#over(scope, await runtime.start(scope));
+  static async start(scope: Scope, runtime: ContainerdRuntime, options: ContainerdOptions = {}): Promise<AgentNode> {
+    return AgentNode.#over(scope, await runtime.start(scope, options));
   }
 
   /** As `start`, with Docker: `daemon` is the containerd below it. */
@@ -78,6 +78,11 @@ export class AgentNode {
   /** Process id of the agent; `undefined` while it is stopped. */
   get pid(): number | undefined {
     return this.#agent?.pid;
+  }
+
+  /** Folder with all that the agent needs: configuration, disks, state, socket. */
+  get folder(): string {
+    return this.#folder;
   }
 
   /** What the agent wrote so far. */
@@ -129,12 +134,12 @@ export class AgentNode {
 
   /** Runs the agent to its end. */
   async runOnce(...args: readonly string[]): Promise<CliResult> {
-    return finish(start(this.#words(["--once", ...args]), { cwd: this.#folder }));
+    return finish(start(this.words(["--once", ...args]), { cwd: this.#folder }));
   }
 
   /** Starts the agent and waits until it answers. */
   async startAgent(...args: readonly string[]): Promise<AgentClient> {
-    const child = start(this.#words(args), { cwd: this.#folder, env: this.environment });
+    const child = start(this.words(args), { cwd: this.#folder, env: this.environment });
     this.#agent = child;
     for (const output of [child.stdout, child.stderr])
       output?.on("data", (piece) => {
@@ -166,11 +171,11 @@ export class AgentNode {
     return finish(start([...args, "--socket", this.socket], { cwd: this.#folder }));
   }
 
-  /** Asks until the status is as wanted. */
+  /** Asks until the status is as wanted, of an agent that somebody else has started too. */
   async until(what: string, wanted: (status: AgentStatus) => boolean, timeoutMs = longMs): Promise<AgentStatus> {
     const end = Date.now() + timeoutMs;
     let last: AgentStatus | undefined;
-    while (Date.now() < end && this.#agent?.exitCode === null) {
+    while (Date.now() < end && (this.#agent?.exitCode ?? null) === null) {
       const client = await findAgent(this.socket, AbortSignal.timeout(longMs));
       last = (await client?.status({ signal: AbortSignal.timeout(longMs) }))?.runtimes[0];
       if (last !== undefined && wanted(last)) return last;
@@ -190,7 +195,8 @@ export class AgentNode {
     return this.daemon.run({ namespace: "k8s.io", image });
   }
 
-  #words(args: readonly string[]): string[] {
+  /** What the agent is started with. */
+  words(args: readonly string[] = []): string[] {
     const folders = ["--config", join(this.#folder, "config"), "--state", this.state];
     return ["agent", ...folders, "--socket", this.socket, "--address", this.#address, ...args];
   }

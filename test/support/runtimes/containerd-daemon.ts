@@ -14,6 +14,8 @@ export type ContainerdOptions = ContainerdSettings & {
   readonly path?: readonly string[];
   /** Further variables of the daemon. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** A process in whose mount namespace the daemon and its tools run. Default: ours. */
+  readonly mountNamespaceOf?: number;
 };
 
 export type ContainerOptions = {
@@ -47,6 +49,8 @@ export class ContainerdDaemon {
   readonly #scope: Scope;
   readonly #binaries: string;
   readonly #environment: Readonly<Record<string, string>>;
+  /** Of a program that runs the daemon and `ctr` in their place. */
+  readonly #command: readonly string[];
   #daemon: Daemon | undefined;
 
   /** `directory` holds the configuration already: see `startContainerdDaemon`. */
@@ -60,6 +64,8 @@ export class ContainerdDaemon {
     this.state = join(directory, "state");
     this.#scope = scope;
     this.#binaries = binaries;
+    const { mountNamespaceOf } = options;
+    this.#command = mountNamespaceOf === undefined ? [] : ["nsenter", `--mount=/proc/${mountNamespaceOf}/ns/mnt`, "--"];
     const folders = [...(options.path ?? []), binaries, process.env.PATH, "/usr/sbin", "/sbin"];
     this.#environment = {
       PATH: folders.join(":"),
@@ -76,8 +82,8 @@ export class ContainerdDaemon {
 
   /** Starts it on its folder, after `stop` or `kill` too, and waits until it answers. */
   async start(): Promise<void> {
-    const program = join(this.#binaries, "containerd");
-    const file = join(this.directory, "config.toml");
+    const containerd = [join(this.#binaries, "containerd"), "--config", join(this.directory, "config.toml")];
+    const [program = "", ...words] = [...this.#command, ...containerd];
     const settings = { logFile: join(this.directory, "log"), env: this.#environment };
     // CRI is the last of its services to answer.
     using cri = openCri(this.address);
@@ -87,7 +93,7 @@ export class ContainerdDaemon {
         () => false,
       );
     try {
-      this.#daemon = await startDaemon(this.#scope, program, ["--config", file], settings, isReady);
+      this.#daemon = await startDaemon(this.#scope, program, words, settings, isReady);
     } catch (error) {
       throw new Error(`containerd ${this.version} does not start; the end of its log:\n${await this.logEnd()}`, {
         cause: error,
@@ -116,7 +122,9 @@ export class ContainerdDaemon {
   /** Runs `ctr` against it; its stdout. Throws with its words when it fails. Containers: `run` and `runDetached`. */
   async ctr(...args: readonly string[]): Promise<string> {
     const options = { env: this.#environment, timeoutMs: 300_000 };
-    return run(join(this.#binaries, "ctr"), ["-a", this.address, ...args], options);
+    // It mounts what it is to run, too.
+    const [program = "", ...words] = [...this.#command, join(this.#binaries, "ctr"), "-a", this.address, ...args];
+    return run(program, words, options);
   }
 
   /** Runs a container to its end and removes it; what it wrote. Throws with its words when it fails. */

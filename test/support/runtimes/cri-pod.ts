@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type CriClient, openCri } from "../../../src/runtime/containerd/client/cri/cri-client.ts";
 import type { ContainerConfig } from "../../../src/runtime/containerd/client/cri/cri-containers.ts";
-import { namespaceModes } from "../../../src/runtime/containerd/client/cri/cri-messages.ts";
+import { mountPropagations, namespaceModes } from "../../../src/runtime/containerd/client/cri/cri-messages.ts";
 import type { PodSandboxConfig } from "../../../src/runtime/containerd/client/cri/cri-pods.ts";
 import { waitUntil } from "../processes.ts";
 import type { Scope } from "../temporary.ts";
@@ -23,6 +23,8 @@ export type PodOptions = {
     readonly hostPath: string;
     readonly containerPath: string;
     readonly readonly?: boolean;
+    /** What is mounted on the host there, and unmounted, is in the pod. */
+    readonly hostToContainer?: boolean;
   }[];
   /** The pod's own user namespace: its ids from 0 on are those of the host from `firstID` on (`hostUsers: false`). */
   readonly userNamespace?: { readonly firstID: number; readonly length: number };
@@ -110,7 +112,10 @@ export async function runPod(daemon: ContainerdDaemon, cri: CriClient, options: 
     image: { image: options.image },
     command: options.command ?? [],
     args: options.args ?? [],
-    mounts: options.mounts ?? [],
+    mounts: (options.mounts ?? []).map(({ hostToContainer = false, ...mount }) => ({
+      ...mount,
+      propagation: hostToContainer ? mountPropagations.hostToContainer : mountPropagations.private,
+    })),
     logPath: "main.log",
     linux: { securityContext: { namespaceOptions, privileged } },
   };

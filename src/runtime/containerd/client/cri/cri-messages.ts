@@ -65,7 +65,7 @@ export const containerConfig = {
   args: strings(4),
   workingDir: string(5),
   envs: nestedList(6, { key: string(1), value: string(2) }),
-  mounts: nestedList(7, { containerPath: string(1), hostPath: string(2), readonly: bool(3) }),
+  mounts: nestedList(7, { containerPath: string(1), hostPath: string(2), readonly: bool(3), propagation: int32(5) }),
   labels: labels(9),
   annotations: labels(10),
   logPath: string(11),
@@ -102,6 +102,9 @@ export const execResult = { stdout: bytes(1), stderr: bytes(2), exitCode: int32(
 
 /** enum ContainerState, in its order. */
 export const containerStates = ["created", "running", "exited", "unknown"] as const;
+
+/** enum MountPropagation. */
+export const mountPropagations = { private: 0, hostToContainer: 1, bidirectional: 2 } as const;
 
 /** enum NamespaceMode. */
 export const namespaceModes = { pod: 0, container: 1, node: 2, target: 3 } as const;
