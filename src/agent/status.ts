@@ -27,8 +27,12 @@ export type DiskPhase =
 export type ImageStatus = {
   readonly name: string;
   readonly phase: ImagePhase;
-  /** How long it has been in this phase. */
+  /** How long it has been in this phase: of a warm image, how long it has been warm. */
   readonly phaseSeconds: number;
+  /** How old the image is that its digest stands for, by its own config; left out where that does not say, or the node's clock is wrong. */
+  readonly ageSeconds?: number;
+  /** How long ago the registry said which digest its tag has; left out where it has not since the agent started. */
+  readonly resolvedSeconds?: number;
   /** Why it is not warm, for a person. Empty when it is. */
   readonly reason: string;
   /** What the name is to stand for. */

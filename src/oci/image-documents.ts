@@ -167,7 +167,7 @@ export function parseConfig(bytes: Uint8Array, layerCount: number, what: string)
   const { os, architecture, variant } = found;
   return {
     platform: { os, architecture, ...(variant !== undefined && variant !== "" && { variant }) },
-    createdSeconds: seconds(found.created),
+    createdSeconds: createdSecondsOf(found.created),
     diffIDs,
   };
 }
@@ -175,8 +175,8 @@ export function parseConfig(bytes: Uint8Array, layerCount: number, what: string)
 /** With its zone: without one, `Date.parse` would take that of this machine. */
 const rfc3339 = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)$/;
 
-/** RFC 3339 as whole Unix seconds. Times before 1970 and Go's zero time count as none. */
-function seconds(created: string | undefined): number | undefined {
+/** `created` of a config: RFC 3339 as whole Unix seconds. Times before 1970 and Go's zero time count as none. */
+export function createdSecondsOf(created: string | undefined): number | undefined {
   if (created === undefined || !rfc3339.test(created)) return undefined;
   const milliseconds = Date.parse(created);
   return milliseconds >= 0 ? Math.floor(milliseconds / 1000) : undefined;

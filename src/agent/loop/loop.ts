@@ -97,8 +97,9 @@ export class Loop {
     const conditions = [...troubles, ...state.conditions, ...ofRegistries, ...notes];
     const shared = { runtime: runtime.name, gate: this.#gate.status, conditions };
     if (this.#seen === undefined) return { ...shared, images: [], disks: [], sets: [] };
-    const facts = { progress: this.#progress, phases: this.#phaseLog.phases, nowMs: clock.nowMs() };
-    return reportStatus({ ...shared, ...this.#seen, ...facts });
+    const facts = { progress: this.#progress, phases: this.#phaseLog.phases };
+    const times = { nowMs: clock.nowMs(), wallSeconds: clock.wallSeconds() };
+    return reportStatus({ ...shared, ...this.#seen, ...facts, ...times });
   }
 
   async run(signal: AbortSignal, once: boolean): Promise<AgentStatus> {

@@ -15,6 +15,8 @@ export type ReportFacts = {
   /** By name: the phase, and since when. */
   readonly phases: ReadonlyMap<string, { readonly phase: ImagePhase; readonly sinceMs: number }>;
   readonly nowMs: number;
+  /** Unix seconds, as the node believes. */
+  readonly wallSeconds: number;
 };
 
 /** What the agent tells of itself. */
@@ -39,7 +41,8 @@ function reportImages({
   progress,
   phases,
   nowMs,
-}: Pick<ReportFacts, "world" | "decision" | "progress" | "phases" | "nowMs">): readonly ImageStatus[] {
+  wallSeconds,
+}: Omit<ReportFacts, "runtime" | "gate" | "conditions">): readonly ImageStatus[] {
   const view = viewOf(world);
   return view.desired.map((image): ImageStatus => {
     const { name, sets, gate, priority, wanted, next } = image;
@@ -54,11 +57,14 @@ function reportImages({
       `fetch ${next}`,
     ];
     const failure = keys.map((key) => view.memory.failures.get(key)).find((each) => each !== undefined);
+    const asked = view.memory.resolved.get(name);
     const waits = failure !== undefined && failure.untilMs > nowMs;
     return {
       name,
       phase,
       phaseSeconds: seconds(nowMs - (phases.get(name)?.sinceMs ?? nowMs)),
+      ...ageOf(contentOf(view, image)?.createdSeconds, wallSeconds),
+      ...(asked && { resolvedSeconds: seconds(nowMs - asked.atMs) }),
       reason,
       ...(wanted && { digest: wanted.digest }),
       ...(origin && { source: sourceNames[origin.from] }),
@@ -78,6 +84,13 @@ function reportImages({
 
 /** Where the node has an image from, as people read it. */
 export const sourceNames = { disk: "disk", fetch: "registry", elsewhere: "node" } as const;
+
+/** A clock that is behind says nothing of the age of anything. */
+function ageOf(createdSeconds: number | undefined, wallSeconds: number): Pick<ImageStatus, "ageSeconds"> {
+  return createdSeconds === undefined || createdSeconds > wallSeconds
+    ? {}
+    : { ageSeconds: wallSeconds - createdSeconds };
+}
 
 function seconds(ms: number): number {
   return Math.max(0, Math.round(ms / 100) / 10);

@@ -4,33 +4,35 @@ import { describeUsers } from "../inject/eject-progress.ts";
 import { describeConditions } from "../inject/inject-report.ts";
 import { renderTable } from "../table.ts";
 
+/** Of an image or disk, in its row. */
+const holdersShown = 2;
+
 /** What an agent says of one runtime, as people read it. */
 export function describeAgent({ runtime, images, disks, sets, gate, conditions }: AgentStatus): string {
   const facts = renderTable([
     ["runtime", runtime],
     ["gate", `${gate.isReady ? "open" : "closed"}: ${gate.reason}`],
   ]);
-  const imageRows = images.map((image) => [
-    shortImage(image.name),
-    image.phase,
-    image.source ?? "",
-    image.digest === undefined ? "" : shortDigest(image.digest),
-    age(image.phaseSeconds),
-    image.sets.join(", "),
-  ]);
-  const diskRows = disks.map((disk) => [
-    disk.path,
-    disk.phase,
-    disk.id?.slice(0, 12) ?? "",
-    disk.line === undefined ? "" : `${disk.line}, ${disk.sequence}`,
-    disk.isSafeToDetach ? "may be detached" : "",
-  ]);
-  const tables = [
-    ...(imageRows.length > 0
-      ? [renderTable([["IMAGE", "PHASE", "SOURCE", "DIGEST", "FOR", "SETS"], ...imageRows])]
-      : []),
-    ...(diskRows.length > 0 ? [renderTable([["DISK", "PHASE", "ID", "LINE", ""], ...diskRows])] : []),
-  ];
+  const imageRows = images.map((image) => ({
+    IMAGE: shortImage(image.name),
+    PHASE: image.phase,
+    SOURCE: image.source ?? "",
+    DIGEST: image.digest === undefined ? "" : shortDigest(image.digest),
+    FOR: duration(image.phaseSeconds),
+    AGE: optionalDuration(image.ageSeconds),
+    RESOLVED: optionalDuration(image.resolvedSeconds, " ago"),
+    SETS: image.sets.join(", "),
+    "HELD BY": describeUsers(image.heldBy, holdersShown),
+  }));
+  const diskRows = disks.map((disk) => ({
+    DISK: disk.path,
+    PHASE: disk.phase,
+    ID: disk.id?.slice(0, 12) ?? "",
+    LINE: disk.line === undefined ? "" : `${disk.line}, ${disk.sequence}`,
+    DETACH: disk.isSafeToDetach ? "safe" : "",
+    "HELD BY": describeUsers(disk.heldBy, holdersShown),
+  }));
+  const tables = [titledTable(imageRows), titledTable(diskRows)];
   const notes = [...images.flatMap(imageNotes), ...disks.flatMap(diskNotes)];
   const more = describeConditions([
     ...conditions,
@@ -41,7 +43,15 @@ export function describeAgent({ runtime, images, disks, sets, gate, conditions }
   return `${facts}${tables.join("")}${notes.map((note) => `${note}\n`).join("")}${more}`;
 }
 
-function imageNotes({ name, phase, reason, progress, lastError, retryInSeconds, heldBy }: ImageStatus): string[] {
+/** Columns that no row has anything in are left out; without rows there is no table. */
+function titledTable<Column extends string>(rows: readonly Readonly<Record<Column, string>>[]): string {
+  const [first] = rows;
+  if (first === undefined) return "";
+  const titles = (Object.keys(first) as Column[]).filter((title) => rows.some((row) => row[title] !== ""));
+  return renderTable([titles, ...rows.map((row) => titles.map((title) => row[title]))]);
+}
+
+function imageNotes({ name, phase, reason, progress, lastError, retryInSeconds }: ImageStatus): string[] {
   const notes: string[] = [];
   if (progress !== undefined) {
     const there = progress.fetchedBytes + progress.presentBytes;
@@ -49,21 +59,23 @@ function imageNotes({ name, phase, reason, progress, lastError, retryInSeconds, 
   }
   if (phase !== "Warm" && reason !== "") notes.push(`${shortImage(name)}: ${reason}`);
   if (lastError !== undefined && lastError !== reason) {
-    const retry = retryInSeconds === undefined ? "" : ` (tried again in ${age(retryInSeconds)})`;
+    const retry = retryInSeconds === undefined ? "" : ` (tried again in ${duration(retryInSeconds)})`;
     notes.push(`${shortImage(name)}: ${lastError}${retry}`);
   }
-  if (heldBy.length > 0 && phase !== "Warm") notes.push(`${shortImage(name)}: used by ${describeUsers(heldBy)}`);
   return notes;
 }
 
-function diskNotes({ path, reason, checkedShare, heldBy }: AgentDiskStatus): string[] {
+function diskNotes({ path, reason, checkedShare }: AgentDiskStatus): string[] {
   const share = checkedShare === undefined ? "" : ` (${Math.floor(checkedShare * 100)} %)`;
-  const held = heldBy.length === 0 ? "" : `; held by ${describeUsers(heldBy)}`;
-  return reason === "" && held === "" ? [] : [`${path}: ${reason}${share}${held}`];
+  return reason === "" && share === "" ? [] : [`${path}: ${reason}${share}`];
+}
+
+function optionalDuration(seconds: number | undefined, behind = ""): string {
+  return seconds === undefined ? "" : `${duration(seconds)}${behind}`;
 }
 
 /** Short, as in "5m" or "3h". */
-function age(seconds: number): string {
+function duration(seconds: number): string {
   if (seconds < 120) return `${Math.round(seconds)}s`;
   if (seconds < 7200) return `${Math.round(seconds / 60)}m`;
   if (seconds < 172_800) return `${Math.round(seconds / 3600)}h`;

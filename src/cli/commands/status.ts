@@ -51,7 +51,7 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
     if (agent === undefined)
       throw new CliError("not-found", `no agent listens at ${choice.socket}; start it, or leave out --watch`);
     const { watchAgent } = await import("../agent/watch-agent.ts");
-    return watchAgent(agent, io, values.json ?? false);
+    return watchAgent(agent, io, { isJson: values.json ?? false });
   }
   const told = await agent?.status({ signal: io.signal });
   await using open = await openRuntimes(choice);

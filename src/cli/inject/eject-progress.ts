@@ -17,10 +17,8 @@ export function createEjectProgress(output: Output): (event: EjectEvent) => void
   };
 }
 
-const mostShown = 5;
-
 /** `container x, image y and 3 more`. */
-export function describeUsers(users: readonly User[]): string {
+export function describeUsers(users: readonly User[], mostShown = 5): string {
   const shown = users.slice(0, mostShown).map(({ kind, name }) => `${kind} ${oneLine(name)}`);
   const more = users.length - shown.length;
   return `${shown.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;

@@ -4,6 +4,7 @@ import {
   anything,
   array,
   boolean,
+  number,
   object,
   orAbsent,
   readShape,
@@ -28,7 +29,12 @@ const info = object({
   SecurityOptions: orAbsent(array(string)),
 });
 const imageList = array(
-  object({ Id: digest, RepoTags: orAbsent(array(string)), RepoDigests: orAbsent(array(string)) }),
+  object({
+    Id: digest,
+    RepoTags: orAbsent(array(string)),
+    RepoDigests: orAbsent(array(string)),
+    Created: orAbsent(number),
+  }),
 );
 const containerList = array(
   object({ Id: string, ImageID: orAbsent(string), Names: orAbsent(array(string)), State: string }),
@@ -45,6 +51,8 @@ export type EngineImage = {
   readonly tags: readonly string[];
   /** By which it was pulled: `docker.io/library/nginx@sha256:…`. */
   readonly digests: readonly string[];
+  /** When it was made, Unix seconds; not above 0 where nobody knows. */
+  readonly createdSeconds: number;
 };
 
 export type EngineContainer = {
@@ -78,8 +86,9 @@ export class EngineClient {
   async images(signal: AbortSignal): Promise<EngineImage[]> {
     const list = await this.#get("/images/json?all=1", imageList, signal);
     const names = (all: readonly string[] | undefined) => (all ?? []).filter((name) => !isNone(name)).map(normalised);
-    return list.map(({ Id, RepoTags, RepoDigests }) => ({
+    return list.map(({ Id, RepoTags, RepoDigests, Created }) => ({
       id: Id,
+      createdSeconds: Created ?? 0,
       tags: names(RepoTags),
       digests: names(RepoDigests),
     }));

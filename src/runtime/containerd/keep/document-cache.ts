@@ -1,6 +1,6 @@
 import { chainIDs } from "../../../disk/build/chain.ts";
 import { type Digest, isDigest, type Platform } from "../../../oci/descriptor.ts";
-import { digestOf, indexMediaTypes, manifestMediaTypes } from "../../../oci/image-documents.ts";
+import { createdSecondsOf, digestOf, indexMediaTypes, manifestMediaTypes } from "../../../oci/image-documents.ts";
 import { array, object, orAbsent, readShape, type Shaped, string, stringThat } from "../../../oci/json-shape.ts";
 import { platformRank } from "../../../oci/platform.ts";
 import { isRuntimeError } from "../../runtime-error.ts";
@@ -19,6 +19,8 @@ export type KnownDocument = { readonly mediaType: string; readonly sizeBytes: nu
       /** ChainID of all layers; `undefined` without layers. */
       readonly top: Digest | undefined;
       readonly isForPlatform: boolean;
+      /** Unix seconds. */
+      readonly createdSeconds: number | undefined;
     }
   /** Damaged, or no document of an image. */
   | { readonly kind: "unusable"; readonly reason: string }
@@ -34,6 +36,7 @@ const anyDocument = object({
   os: orAbsent(string),
   architecture: orAbsent(string),
   variant: orAbsent(string),
+  created: orAbsent(string),
   rootfs: orAbsent(object({ diff_ids: orAbsent(array(digest)) })),
 });
 type AnyDocument = Shaped<typeof anyDocument>;
@@ -106,6 +109,7 @@ function parse(bytes: Uint8Array, platform: Platform): KnownDocument {
     sizeBytes,
     top: chainIDs(rootfs?.diff_ids ?? []).at(-1),
     isForPlatform: platformRank(platform, offered) !== undefined,
+    createdSeconds: createdSecondsOf(value.created),
   };
 }
 

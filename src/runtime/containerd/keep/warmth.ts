@@ -33,7 +33,14 @@ export type ImageState = {
   readonly top: Digest | undefined;
   /** Id of the disk that the top leads to. */
   readonly disk: string | undefined;
+  /** When its config says that it was made, Unix seconds. */
+  readonly createdSeconds: number | undefined;
 };
+
+const nothing = { config: undefined, top: undefined, disk: undefined, createdSeconds: undefined };
+
+/** What leads to the snapshots of an image. */
+type FoundConfig = Pick<ImageState, "top" | "createdSeconds"> & { readonly config: Digest };
 
 /** EROFS_SUPER_MAGIC_V1 (Linux include/uapi/linux/magic.h). */
 const erofsMagic = 0xe0f5e1e2;
@@ -58,16 +65,16 @@ export class Warmth {
   /** Throws `RuntimeError`, what `node:fs` gives, or the reason of the signal. */
   async of(target: Digest): Promise<ImageState> {
     const found = await this.#config(target, maxIndexDepth);
-    if (typeof found === "string") return { missing: found, config: undefined, top: undefined, disk: undefined };
-    const { config, top } = found;
-    if (top === undefined) return { missing: "", config, top, disk: undefined };
+    if (typeof found === "string") return { ...nothing, missing: found };
+    const { top } = found;
+    if (top === undefined) return { ...nothing, ...found, missing: "" };
     const snapshot = await this.#lookup.snapshot(top);
     const missing = await this.#chainProblem(top);
-    return { missing, config, top, disk: snapshot?.owned?.disk };
+    return { ...found, missing, disk: snapshot?.owned?.disk };
   }
 
   /** The config for the platform, or what is missing on the way to it. */
-  async #config(digest: Digest, depth: number): Promise<{ config: Digest; top: Digest | undefined } | string> {
+  async #config(digest: Digest, depth: number): Promise<FoundConfig | string> {
     const problem = await this.#blobProblem(digest);
     if (problem !== "") return problem;
     const document = await this.#documents.read(this.#node.in.content, digest, this.#signal);
@@ -77,7 +84,7 @@ export class Warmth {
         return `${digest} cannot be used: ${document.reason}`;
       case "config":
         if (!document.isForPlatform) return `${digest} is for another platform`;
-        return { config: digest, top: document.top };
+        return { config: digest, top: document.top, createdSeconds: document.createdSeconds };
       case "manifest":
         return depth === 0 ? `${digest} is nested too deep` : this.#config(document.config, 0);
       case "index": {

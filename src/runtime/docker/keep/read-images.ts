@@ -58,6 +58,7 @@ export async function observeImages(node: DockerNode, signal: AbortSignal): Prom
       isWarm,
       missing: isWarm ? "" : missing,
       users: [...(before?.users ?? []), ...users],
+      ...(image.createdSeconds > 0 && { createdSeconds: image.createdSeconds }),
     });
   }
   const images = named.map(({ name, digest, origin }): NodeImage => ({ name, digest, origin, isPinned: true }));
