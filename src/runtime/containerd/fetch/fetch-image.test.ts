@@ -13,7 +13,8 @@ import {
 } from "../../../../test/support/runtimes/injection.ts";
 import { addNote, collectGarbage } from "../../../../test/support/runtimes/injection-node.ts";
 import { listNode, type NodeListing } from "../../../../test/support/runtimes/node-listing.ts";
-import { directory, file, tar } from "../../../../test/support/tar-maker.ts";
+import { directory, file, hardLink, opaque, tar, whiteout } from "../../../../test/support/tar-maker.ts";
+import { readXattrs } from "../../../../test/support/xattrs.ts";
 import { openCri } from "../client/cri/cri-client.ts";
 import { openSpool } from "./spool.ts";
 
@@ -48,6 +49,23 @@ for (const runtime of await containerdRuntimes()) {
         layers: [busybox, owned, within, late, ...many.slice(0, 3)],
         platform,
       });
+      // What of the folders above counts beyond owner and mode, and entries that mean something to the layers below.
+      const marked = await addLayer(layout, {
+        tar: tar(
+          directory("app", { uid: 7, gid: 8, mode: 0o2770, xattrs: { "user.mark": "below" } }),
+          file("app/gone", "gone\n"),
+        ),
+      });
+      const removing = await addLayer(layout, { tar: tar(whiteout("app/gone"), opaque("app")) });
+      const whole = await addLayer(layout, {
+        tar: tar(
+          directory("other", { uid: 9, mode: 0o700, xattrs: { "user.mark": "own" } }),
+          whiteout("other/one"),
+          file("other/two", "two\n"),
+          hardLink("other/three", "other/two"),
+        ),
+      });
+      const upper = await makeImage(layout, { layers: [busybox, marked, whole, removing], platform });
       const empty = await makeImage(layout, { layers: [], platform });
       registry = await startImageRegistry(scope, layout, {
         app: index,
@@ -55,6 +73,7 @@ for (const runtime of await containerdRuntimes()) {
         base: base.manifest,
         many: manifest,
         implied: implied.manifest,
+        upper: upper.manifest,
         empty: empty.manifest,
       });
     });
@@ -68,6 +87,7 @@ for (const runtime of await containerdRuntimes()) {
       await cri.images.pull(`${registry.host}/team/app:v1`);
       await cri.images.pull(`${registry.host}/team/many:v1`);
       await cri.images.pull(`${registry.host}/team/implied:v1`);
+      await cri.images.pull(`${registry.host}/team/upper:v1`);
       const report = await fetchFrom(node, registry, "app");
       assert.deepEqual(
         { ...report, fetchedBytes: 0 },
@@ -77,6 +97,7 @@ for (const runtime of await containerdRuntimes()) {
       const steps: string[] = [];
       await fetchFrom(node, registry, "implied", {}, (step) => void steps.push(step));
       assert.ok(steps.includes("prepare ahead") && steps.includes("move"), "layers were unpacked ahead");
+      await fetchFrom(node, registry, "upper");
       const [expected, actual] = [await listNode(pulledNode), await listNode(node)];
       assert.deepEqual(actual.content, expected.content);
       assert.deepEqual(actual.snapshots, expected.snapshots);
@@ -166,8 +187,13 @@ async function walk(root: string): Promise<string[]> {
     const { mode, uid, gid, size, rdev, mtimeMs, nlink } = await lstat(`${root}/${name}`);
     const isFolder = (mode & 0o170000) === 0o040000;
     const isMade = (mode & 0o170000) === 0o020000 || mtimeMs > 0;
+    const xattrs = [...readXattrs(Buffer.from(`${root}/${name}`))].map(
+      ([key, value]) => `${key}=${value.toString("hex")}`,
+    );
     lines.push(
-      [name, mode.toString(8), uid, gid, isFolder ? "" : size, rdev, isMade ? "now" : mtimeMs, nlink].join(" "),
+      [name, mode.toString(8), uid, gid, isFolder ? "" : size, rdev, isMade ? "now" : mtimeMs, nlink, ...xattrs].join(
+        " ",
+      ),
     );
   }
   const { mode, uid, gid } = await stat(root);
