@@ -220,7 +220,7 @@ export class Loop {
     try {
       const outcome = await perform(action, this.#parts, { signal, admission: this.#admission, onProgress });
       this.#memory = afterSuccess(this.#memory, action, outcome, clock.nowMs(), random());
-      const seconds = (clock.nowMs() - beganMs) / 1000;
+      const seconds = Math.round(clock.nowMs() - beganMs) / 1000;
       // Of what is done by the clock only failures are worth a line.
       if (action.type !== "tidy") log({ event: "action-done", fields: { ...describeAction(action), seconds } });
     } catch (error) {

@@ -7,7 +7,7 @@ import { describeAgent } from "./describe-agent.ts";
 
 test("an agent that has much to do and to complain of", () => {
   const [image] = wholeStatus.images;
-  const users = ["a", "b", "c", "d"].map((name) => ({ kind: "container", name }) as const);
+  const users = ["ab".repeat(32), "b", "c", "d"].map((name) => ({ kind: "container", name }) as const);
   const more = { ...image, name: "docker.io/library/web:1", sets: [], heldBy: users, phase: "Warm" } as const;
   assert.equal(
     describeAgent({ ...wholeStatus, images: [image, { ...more, conditions: [] }] }),
@@ -15,7 +15,7 @@ test("an agent that has much to do and to complain of", () => {
 gate     closed: waits for 1 image
 IMAGE                          PHASE     SOURCE    DIGEST               FOR  AGE  RESOLVED  SETS         HELD BY
 registry.example/team/tool:v1  Fetching  registry  sha256:7c9bbe5ec9b3  12s  5d   5m ago    tools, test  container 4f5c1b
-web:1                          Warm      registry  sha256:7c9bbe5ec9b3  12s  5d   5m ago                 container a, container b and 2 more
+web:1                          Warm      registry  sha256:7c9bbe5ec9b3  12s  5d   5m ago                 container abababababab, container b and 2 more
 DISK                               PHASE     ID            LINE     HELD BY
 /var/lib/nodewarm/disks/old.erofs  Replaced  26a3a5b70244  shop, 7  container 4f5c1b
 registry.example/team/tool:v1: 2.00 MiB of 8.00 MiB

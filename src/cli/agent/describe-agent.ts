@@ -1,4 +1,5 @@
 import type { AgentDiskStatus, AgentStatus, ImageStatus } from "../../agent/status.ts";
+import type { User } from "../../runtime/runtime.ts";
 import { formatBytes, shortDigest, shortImage } from "../format.ts";
 import { describeUsers } from "../inject/eject-progress.ts";
 import { describeConditions } from "../inject/inject-report.ts";
@@ -22,7 +23,7 @@ export function describeAgent({ runtime, images, disks, sets, gate, conditions }
     AGE: optionalDuration(image.ageSeconds),
     RESOLVED: optionalDuration(image.resolvedSeconds, " ago"),
     SETS: image.sets.join(", "),
-    "HELD BY": describeUsers(image.heldBy, holdersShown),
+    "HELD BY": holders(image.heldBy),
   }));
   const diskRows = disks.map((disk) => ({
     DISK: disk.path,
@@ -30,7 +31,7 @@ export function describeAgent({ runtime, images, disks, sets, gate, conditions }
     ID: disk.id?.slice(0, 12) ?? "",
     LINE: disk.line === undefined ? "" : `${disk.line}, ${disk.sequence}`,
     DETACH: disk.isSafeToDetach ? "safe" : "",
-    "HELD BY": describeUsers(disk.heldBy, holdersShown),
+    "HELD BY": holders(disk.heldBy),
   }));
   const tables = [titledTable(imageRows), titledTable(diskRows)];
   const notes = [...images.flatMap(imageNotes), ...disks.flatMap(diskNotes)];
@@ -41,6 +42,15 @@ export function describeAgent({ runtime, images, disks, sets, gate, conditions }
     ...disks.flatMap((disk) => disk.conditions),
   ]);
   return `${facts}${tables.join("")}${notes.map((note) => `${note}\n`).join("")}${more}`;
+}
+
+/** As in a cell: ids and digests are as long as it takes to find them again. */
+function holders(users: readonly User[]): string {
+  const short = users.map(({ kind, name }) => ({
+    kind,
+    name: /^[0-9a-f]{64}$/.test(name) ? name.slice(0, 12) : shortImage(name),
+  }));
+  return describeUsers(short, holdersShown);
 }
 
 /** Columns that no row has anything in are left out; without rows there is no table. */

@@ -83,7 +83,8 @@ async function noteImage({ layout, base }: InjectionImages, name: string): Promi
   const [below] = base.layers;
   if (below === undefined) throw new Error("the base has no layer");
   const note = await addNote(layout, `${name}-${randomUUID()}`);
-  return makeImage(layout, { layers: [below, note], platform, run: { Cmd: ["/bin/sleep", "1000"] } });
+  const created = "2024-05-01T10:20:30Z";
+  return makeImage(layout, { layers: [below, note], platform, created, run: { Cmd: ["/bin/sleep", "1000"] } });
 }
 
 async function suiteImage({ layout }: InjectionImages, made: MadeImage): Promise<SuiteImage> {

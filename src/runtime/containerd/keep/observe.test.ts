@@ -48,6 +48,7 @@ for (const runtime of (await containerdRuntimes()).filter((_, i, all) => i === 0
       await mkdir(fs);
       const content = await contentOf(opened.images, app.digest);
       assert.equal(content?.isWarm, false);
+      assert.equal(content.createdSeconds, undefined, "its config does not say");
       assert.match(content.missing, /does not lead to disk .* \(folder\)/);
       await assert.rejects(opened.images.setName("example.com/a:1", app.digest, { signal }), { message: /\(folder\)/ });
       await rm(fs, { recursive: true });
@@ -71,7 +72,9 @@ for (const runtime of (await containerdRuntimes()).filter((_, i, all) => i === 0
       const { other } = images;
       const name = "example.com/damaged:1";
       await importImage(scope, on, other.layout, name, other.made);
-      assert.equal((await contentOf(opened.images, other.digest))?.isWarm, true);
+      const whole = await contentOf(opened.images, other.digest);
+      assert.equal(whole?.isWarm, true);
+      assert.equal(whole.createdSeconds, Date.parse("2024-05-01T10:20:30Z") / 1000);
       const file = join(on.node.blobsFolder, "sha256", digestHex(other.resolved.config.digest));
       await truncate(file, 0);
       assert.match((await contentOf(opened.images, other.digest))?.missing ?? "", /has 0 bytes instead of/);
