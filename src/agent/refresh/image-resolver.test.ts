@@ -17,6 +17,7 @@ import { parsePlatform } from "../../oci/platform.ts";
 import { formatReference, parseReference, type Reference } from "../../oci/reference.ts";
 import { readRegistryAccess } from "../../runtime/containerd/registry/registry-access.ts";
 import type { ImageResolver } from "./image-resolver.ts";
+import { LazyImageResolver } from "./lazy-image-resolver.ts";
 import { MemoryImageResolver } from "./memory-image-resolver.ts";
 import { RegistryImageResolver } from "./registry-image-resolver.ts";
 
@@ -131,12 +132,17 @@ function conformance(name: string, start: (world: World) => Promise<Setting>): v
   });
 }
 
-conformance("MemoryImageResolver", async ({ layout, platforms }) => {
+conformance("MemoryImageResolver", async (world) => memorySetting(world, (resolver) => resolver));
+conformance("LazyImageResolver", async (world) =>
+  memorySetting(world, (resolver) => new LazyImageResolver(async () => resolver)),
+);
+
+function memorySetting({ layout, platforms }: World, asked: (resolver: MemoryImageResolver) => ImageResolver): Setting {
   const resolver = new MemoryImageResolver();
   const repository = parseReference("registry.example/team/app@sha256:".padEnd(97, "0"));
   const { host, repository: path } = repository;
   return {
-    resolver,
+    resolver: asked(resolver),
     repository: { host, repository: path },
     async tag(name, target) {
       resolver.setTag({ host, repository: path, tag: name }, target.digest);
@@ -152,7 +158,7 @@ conformance("MemoryImageResolver", async ({ layout, platforms }) => {
     },
     removeTag: async (name) => resolver.setTag({ host, repository: path, tag: name }, undefined),
   };
-});
+}
 
 conformance("RegistryImageResolver with docker-registry", async ({ layout, scope }) => {
   const registry = await startRegistry();
