@@ -3,7 +3,8 @@ import type { AgentDiskStatus, AgentStatus, ImageStatus } from "../../src/agent/
 import { nodeLayout } from "../../src/publish/seed/node-layout.ts";
 import type { NodeFile } from "../../src/publish/seed/units.ts";
 import type { Scope } from "../support/temporary.ts";
-import { bootFiles, debianRoot } from "./debian-root.ts";
+import { bootFiles } from "./boot-files.ts";
+import { debianRoot } from "./debian-root.ts";
 import type { MachineOptions } from "./emulator.ts";
 import { bootTimeoutMs, type CommandResult, Machine } from "./machine.ts";
 

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { run } from "../support/processes.ts";
 import { cacheDirectory, type Scope, temporaryDirectory } from "../support/temporary.ts";
@@ -17,8 +17,6 @@ const packages = [
 
 /** Changes when what `makeRoot` does changes: the folder in the cache is another one then. */
 const recipe = 1;
-
-export type BootFiles = { readonly kernel: string; readonly initrd: string };
 
 /** A Debian with real systemd, containerd and a kernel, made once and kept; nobody may change it. Takes a minute and the network. */
 export async function debianRoot(): Promise<string> {
@@ -65,16 +63,6 @@ async function machineMirror(): Promise<string> {
   const format = ["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"];
   const uris = (await run("apt-get", format)).split("\n");
   return uris.find((uri) => /\/debian\/?$/.test(uri)) ?? "http://deb.debian.org/debian";
-}
-
-export async function bootFiles(root: string): Promise<BootFiles> {
-  const names = await readdir(join(root, "boot"));
-  const find = (prefix: string) => {
-    const name = names.find((each) => each.startsWith(prefix));
-    if (name === undefined) throw new Error(`${root}/boot has no ${prefix}*`);
-    return join(root, "boot", name);
-  };
-  return { kernel: find("vmlinuz-"), initrd: find("initrd.img-") };
 }
 
 /** A copy of a root file system, as a folder that may be written and is thrown away with the scope. */

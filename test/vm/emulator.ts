@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { findProgram } from "../support/privileges.ts";
-import type { BootFiles } from "./debian-root.ts";
+import type { BootFiles } from "./boot-files.ts";
 
 export type Drive = {
   /** Of the device in the machine: `/dev/disk/by-id/virtio-<serial>`. */

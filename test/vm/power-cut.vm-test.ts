@@ -4,7 +4,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { seededRandom } from "../support/random.ts";
 import { appName, makeInjectionDisk, makeInjectionImages, toolName } from "../support/runtimes/injection.ts";
 import type { Scope } from "../support/temporary.ts";
-import { bootFiles, debianRoot } from "./debian-root.ts";
+import { bootFiles } from "./boot-files.ts";
+import { debianRoot } from "./debian-root.ts";
 import { bootTimeoutMs, Machine } from "./machine.ts";
 import { makeNodeImage, makeProgram } from "./node-image.ts";
 
