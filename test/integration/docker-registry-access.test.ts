@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { copyFile, mkdir, readFile } from "node:fs/promises";
@@ -11,10 +12,12 @@ import { after, before, describe, test } from "node:test";
 import { RegistryImageResolver } from "../../src/agent/refresh/registry-image-resolver.ts";
 import { hostPlatform } from "../../src/oci/platform.ts";
 import { parseReference } from "../../src/oci/reference.ts";
+import { findDaemonProcess } from "../../src/runtime/docker/daemon-process.ts";
 import { readDockerRegistryAccess } from "../../src/runtime/docker/registry/docker-registry-access.ts";
 import { makeCertificates } from "../support/certificates.ts";
 import { type FaultRegistry, type FaultRegistryOptions, startFaultRegistry } from "../support/fault-registry.ts";
 import { makeImage } from "../support/image-maker.ts";
+import { waitUntil } from "../support/processes.ts";
 import type { DockerDaemon, DockerSettings } from "../support/runtimes/docker-daemon.ts";
 import { dockerRuntimes } from "../support/runtimes/docker-fleet.ts";
 import { file, tar } from "../support/tar-maker.ts";
@@ -122,6 +125,25 @@ for (const { runtime, store } of runtimes) {
       const access = await readDockerRegistryAccess(docker.address);
       assert.deepEqual(access.environment, environment);
       assert.deepEqual(access.problems, []);
+    });
+
+    test("the settings of another process that calls itself dockerd do not count", async () => {
+      await using inner = new AsyncDisposableStack();
+      const docker = await startDocker(inner, {});
+      const folder = await temporaryDirectory(inner, "impostor");
+      await copyFile("/bin/sleep", join(folder, "dockerd"));
+      const words = ["-c", 'exec 3>>"$0"; exec "$1" 300', join(docker.dataRoot, "own"), join(folder, "dockerd")];
+      const impostor = spawn("sh", words, { stdio: "ignore" });
+      const end = once(impostor, "exit");
+      inner.defer(async () => {
+        impostor.kill("SIGKILL");
+        await end;
+      });
+      const { pid = 0 } = impostor;
+      await waitUntil("it runs", async () => (await readFile(`/proc/${pid}/comm`, "utf8")) === "dockerd\n");
+      // As a rule it is younger than the other one then.
+      await docker.restart();
+      assert.equal(await findDaemonProcess(docker.dataRoot, docker.address), docker.pid);
     });
 
     test("is known by daemon.json while the daemon is stopped", async () => {

@@ -1,18 +1,12 @@
-import { readdir, readFile, readlink } from "node:fs/promises";
+import { readdir, readlink } from "node:fs/promises";
+import { processIds } from "../host/path-users.ts";
+import { listeningSockets } from "../host/unix-sockets.ts";
 
-/**
- * The process that listens on a unix socket, for daemons that do not tell their pid (containerd 1.6). `undefined` when there is none in
- * this PID and network namespace. `/proc/net/unix` (`net/unix/af_unix.c`, unix_seq_show): … Inode Path.
- */
+/** The process that listens on a unix socket, for daemons that do not tell their pid (containerd 1.6). `undefined` when none is to be seen. */
 export async function socketOwner(path: string): Promise<number | undefined> {
-  const inodes = new Set<string>();
-  for (const line of (await readFile("/proc/net/unix", "utf8")).split("\n")) {
-    const fields = line.trim().split(/ +/);
-    if (fields.slice(7).join(" ") === path && fields[6] !== undefined) inodes.add(`socket:[${fields[6]}]`);
-  }
-  if (inodes.size === 0) return undefined;
-  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
-  for (const pid of pids) if (await hasOpen(pid, inodes)) return pid;
+  const sockets = await listeningSockets(path);
+  if (sockets.size === 0) return undefined;
+  for (const pid of await processIds()) if (await hasOpen(pid, sockets)) return pid;
   return undefined;
 }
 

@@ -31,7 +31,7 @@ export async function openDockerNode(address: string, signal: AbortSignal): Prom
   const engine = new EngineClient(address);
   const info = await engine.info(signal);
   refuseUnfit(engine.address, info);
-  const pid = await findDaemonProcess(info.DockerRootDir);
+  const pid = await findDaemonProcess(info.DockerRootDir, engine.address);
   if (pid === undefined)
     throw new RuntimeError(
       "failed-precondition",

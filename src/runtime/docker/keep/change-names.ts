@@ -57,10 +57,10 @@ export async function pullImage(
   const totalBytes = image.layers.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
   const layers = image.layers.length;
   if ((await findWarm(await readNamedImages(node, signal), digest)) !== undefined) {
-    onProgress?.({ fetchedBytes: 0, presentBytes: totalBytes, totalBytes });
+    onProgress?.({ fetchedBytes: 0, presentBytes: totalBytes, unpackedBytes: totalBytes, totalBytes });
     return { result: "present", fetchedBytes: 0, fetchedLayers: 0, presentLayers: layers, conditions: [] };
   }
-  onProgress?.({ fetchedBytes: 0, presentBytes: 0, totalBytes });
+  onProgress?.({ fetchedBytes: 0, presentBytes: 0, unpackedBytes: 0, totalBytes });
   await admit?.(totalBytes);
   signal.throwIfAborted();
   await node.engine.pull(repository, digest, credential, signal);
@@ -70,7 +70,7 @@ export async function pullImage(
   if (pulled === undefined)
     throw new RuntimeError("not-found", `${name} was pulled by Docker, and is gone again: somebody removed it`);
   await keepName(node, named, name, pulled.image.id);
-  onProgress?.({ fetchedBytes: totalBytes, presentBytes: 0, totalBytes });
+  onProgress?.({ fetchedBytes: totalBytes, presentBytes: 0, unpackedBytes: totalBytes, totalBytes });
   return { result: "fetched", fetchedBytes: totalBytes, fetchedLayers: layers, presentLayers: 0, conditions: [] };
 }
 

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { anything, array, object, orAbsent, readShape, string } from "../../../oci/json-shape.ts";
 import { causeText } from "../../../oci/oci-error.ts";
+import { optionOf } from "../../containerd/configuration.ts";
 import { sharesMountNamespace } from "../../host/mount-namespace.ts";
 import { proxyEnvironment } from "../../host/proxy-environment.ts";
 import type { RegistryAccess } from "../../registry-access.ts";
@@ -36,18 +37,18 @@ export async function readDockerRegistryAccess(
   const problems: string[] = [];
   const info = await readInfo(connection).catch((error) => void problems.push(causeText(error)));
   const store = readShape(storeShape, info).value;
-  const pid = store && (await findDaemonProcess(store.DockerRootDir));
+  const pid = store && (await findDaemonProcess(store.DockerRootDir, connection.address));
   const isOwnNamespace = pid === undefined || (await sharesMountNamespace(pid).catch(() => true));
   const local = (path: string) => (isOwnNamespace ? path : `/proc/${pid}/root${path}`);
   const words = pid === undefined ? [] : await commandLine(pid);
-  const file = flagOf(words, "config-file") ?? options.file ?? defaultFile;
+  const file = optionOf(words, ["config-file"]) ?? options.file ?? defaultFile;
   const text = await readIfExists(local(file)).catch((error) => void problems.push(`${file}: ${causeText(error)}`));
   const inFile = registriesOfFile(text ?? "");
   if (inFile.problem !== undefined) problems.push(`${file}: ${inFile.problem}`);
   const told = info === undefined ? inFile : registriesOfInfo(info);
   if (info !== undefined && told.problem !== undefined) problems.push(`Docker at ${address}: ${told.problem}`);
   const environment = await proxyEnvironment(pid, options.unit ?? "docker.service");
-  const flags = { http: flagOf(words, "http-proxy"), https: flagOf(words, "https-proxy") };
+  const flags = { http: optionOf(words, ["http-proxy"]), https: optionOf(words, ["https-proxy"]) };
   const configured = [flags, inFile.registries.proxies, inUpperCase(environment), inLowerCase(environment)];
   const proxies =
     info === undefined ? firstOfEach(configured) : unmasked(told.registries.proxies, configured, problems);
@@ -83,14 +84,6 @@ async function readInfo(connection: EngineConnection): Promise<unknown> {
 
 async function commandLine(pid: number): Promise<readonly string[]> {
   return (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).split("\0");
-}
-
-/** Value of `--name VALUE` or `--name=VALUE`. */
-function flagOf(words: readonly string[], name: string): string | undefined {
-  const at = words.findIndex((word) => word === `--${name}` || word.startsWith(`--${name}=`));
-  const word = words[at];
-  if (word === undefined) return undefined;
-  return word.includes("=") ? word.slice(word.indexOf("=") + 1) : words[at + 1];
 }
 
 type Configured = { readonly [Name in keyof DockerProxies]?: string | undefined };
