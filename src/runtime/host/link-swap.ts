@@ -32,7 +32,7 @@ export async function swapInLink(path: string, target: string): Promise<boolean>
   const kind = await kindOf(path);
   if (kind === "other") throw occupied(path);
   if (kind === "link" && (await readlink(path)) === target) return false;
-  const beside = join(dirname(path), `.${basename(path)}.nodewarm-${randomBytes(6).toString("hex")}`);
+  const beside = besideName(path);
   await symlink(target, beside);
   try {
     if (kind === "folder") await replaceFolder(beside, path);
@@ -45,6 +45,24 @@ export async function swapInLink(path: string, target: string): Promise<boolean>
     }
     throw error;
   }
+}
+
+/**
+ * Makes `path` a link to `target` in place of a file, in one step. Not durable until `syncFilesystem`. Throws what `node:fs` gives.
+ */
+export async function replaceFileByLink(path: string, target: string): Promise<void> {
+  const beside = besideName(path);
+  await symlink(target, beside);
+  try {
+    await rename(beside, path);
+  } catch (error) {
+    await unlink(beside).catch(() => {});
+    throw error;
+  }
+}
+
+function besideName(path: string): string {
+  return join(dirname(path), `.${basename(path)}.nodewarm-${randomBytes(6).toString("hex")}`);
 }
 
 async function kindOf(path: string): Promise<"folder" | "link" | "nothing" | "other"> {

@@ -12,6 +12,8 @@ import { type LayerLink, layerImageOf, layerLinkPath } from "./layer-links.ts";
 
 /** Ends the name of a copy that is not complete. */
 const partSuffix = ".nodewarm-part";
+/** Ends that of a copy while it is looked whether anything uses it. */
+const unusedSuffix = ".nodewarm-unused";
 
 type Job = {
   readonly node: ContainerdNode;
@@ -59,28 +61,42 @@ export async function copiedLayerImages(node: Pick<ContainerdNode, "snapshotsFol
   const copied = new Set<string>();
   for (const image of await listLayerImages(node)) {
     const stats = await lstat(layerLinkPath(node, image)).catch(() => undefined);
-    if (stats?.isFile() && !image.endsWith(partSuffix)) copied.add(image);
+    if (stats?.isFile() && image.endsWith(".erofs")) copied.add(image);
   }
   return copied;
 }
 
 /**
  * Removes copies that no snapshot of any namespace was made of, as the last image that had the layer is gone, and incomplete ones. containerd
- * does not: it takes the folder for an operator's.
+ * does not: it takes the folder for an operator's. Pulls go on meanwhile, so a copy is first taken out of their sight, and put back when one has
+ * found it before.
  */
 export async function removeUnusedLayerImages(node: ContainerdNode): Promise<void> {
   if (!usesLayerImages(node)) return;
-  const images = await listLayerImages(node);
+  const path = (image: string) => layerLinkPath(node, image);
   const copied = await copiedLayerImages(node);
-  const removable = new Set([...copied, ...images.filter((image) => image.endsWith(partSuffix))]);
-  if (removable.size === 0) return;
+  const images = await listLayerImages(node);
+  if (copied.size === 0 && !images.some((image) => image.endsWith(unusedSuffix) || image.endsWith(partSuffix))) return;
+  const unused = copied.difference(await usedLayerImages(node));
+  for (const image of unused) await rename(path(image), path(image) + unusedSuffix);
+  const used = await usedLayerImages(node);
+  const folders = new Set<string>();
+  for (const image of await listLayerImages(node)) {
+    const name = image.replace(unusedSuffix, "");
+    if (image.endsWith(unusedSuffix) && used.has(name)) await rename(path(image), path(name));
+    else if (image.endsWith(unusedSuffix) || image.endsWith(partSuffix)) await rm(path(image), { force: true });
+    folders.add(dirname(image));
+  }
+  // Empty ones only.
+  for (const folder of [...folders, "sha256", "."]) await rmdir(path(folder)).catch(() => {});
+}
+
+async function usedLayerImages(node: ContainerdNode): Promise<Set<string>> {
+  const used = new Set<string>();
   for (const { name } of await node.client.namespaces.list())
     for await (const snapshot of node.client.withNamespace(name).snapshots(node.snapshotter).list())
-      removable.delete(layerImageOf(node, snapshot) ?? "");
-  for (const image of removable) await rm(layerLinkPath(node, image), { force: true });
-  // Empty ones only.
-  for (const folder of new Set([...[...removable].map(dirname), ...(removable.size > 0 ? ["sha256", "."] : [])]))
-    await rmdir(layerLinkPath(node, folder)).catch(() => {});
+      used.add(layerImageOf(node, snapshot) ?? "");
+  return used;
 }
 
 /** Paths of all that lies in the cache folder, as `LayerLink.image`. */

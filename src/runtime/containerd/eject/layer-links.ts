@@ -1,5 +1,5 @@
 import { readdir, readlink, rmdir, unlink } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import type { Snapshot } from "../client/snapshots.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import { layerCacheFolder } from "../layer-cache.ts";
@@ -40,7 +40,7 @@ export function layerImageOf(node: Pick<ContainerdNode, "snapshotsFolder">, { la
 }
 
 export function layerLinkPath(node: Pick<ContainerdNode, "snapshotsFolder" | "local">, image: string): string {
-  return node.local(`${layerCacheFolder(node)}/${image}`);
+  return node.local(join(layerCacheFolder(node), image));
 }
 
 /** Removes links, and the folders that are empty then. */

@@ -75,11 +75,10 @@ export function usersOf(facts: UserFacts, going: Going): Standing {
     return needed.length > 0;
   };
   const unfinished = new Set(state.unfinished);
-  for (const [name, snapshot] of state.snapshots) {
+  for (const name of state.snapshots.keys()) {
     if (going.snapshots.has(name) || unfinished.has(name)) continue;
     // A pull finds layers there too.
-    const usesImage = going.layerImages?.has(layerImageOf(facts, snapshot) ?? "") ?? false;
-    if (need(name) || usesImage) standing.add(name);
+    if (need(name) || layerImagesOf(facts, name, going).length > 0) standing.add(name);
   }
   const goingBlobs = new Set(going.blobs.map(({ digest }) => digest));
   const blobs = new Set<Digest>();
@@ -110,13 +109,18 @@ export function usersOf(facts: UserFacts, going: Going): Standing {
     blobs.add(digest);
     users.push({ kind: "image", name: `${digest} (a layer blob of namespace ${namespace})` });
   }
-  const layerImages = new Set<string>();
-  for (const name of [...standing].flatMap((each) => [...chainFrom(state, each)]).concat([...snapshots])) {
-    const snapshot = state.snapshots.get(name);
-    const image = snapshot && layerImageOf(facts, snapshot);
-    if (image !== undefined && going.layerImages?.has(image)) layerImages.add(image);
-  }
+  const layerImages = new Set([...standing, ...snapshots].flatMap((name) => layerImagesOf(facts, name, going)));
   return { users, snapshots, blobs, layerImages };
+}
+
+/** Those that go, of the layers of a snapshot. */
+function layerImagesOf(facts: UserFacts, name: string, { layerImages }: Going): string[] {
+  if (layerImages === undefined || layerImages.size === 0) return [];
+  return [...chainFrom(facts.state, name)].flatMap((each) => {
+    const snapshot = facts.state.snapshots.get(each);
+    const image = snapshot && layerImageOf(facts, snapshot);
+    return image !== undefined && layerImages.has(image) ? [image] : [];
+  });
 }
 
 /** CRI also knows an image by its id and its digest: those say nothing where there is a tag. */
