@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { object, optional, orAbsent, readShape, record, string } from "../json-shape.ts";
-import { causeText, OciError } from "../oci-error.ts";
+import { OciError } from "../oci-error.ts";
+import { askHelper } from "./ask-helper.ts";
 import { type ExecProvider, goDurationMs } from "./exec-provider-config.ts";
-import { runHelper } from "./run-helper.ts";
 
 /** What a provider gave. */
 export type ProviderAnswer = {
@@ -47,7 +47,7 @@ export async function askExecProvider(
   const failure = (why: string, cause?: unknown) =>
     new OciError("credentials-failed", `the credential provider ${program} ${why} for ${image}`, { cause });
   const variables = Object.fromEntries(provider.env.map((each) => [each.name, each.value]));
-  const { code, output, error, isLate, isTooLong } = await runHelper({
+  const value = await askHelper({
     program,
     args,
     environment: { ...options.environment, ...variables },
@@ -55,18 +55,8 @@ export async function askExecProvider(
     maxOutputBytes,
     timeoutMs: options.timeoutMs ?? 60_000,
     signal: options.signal,
+    failure,
   });
-  options.signal.throwIfAborted();
-  if (error) throw failure(`cannot be started (${causeText(error)})`, error);
-  if (isLate) throw failure("did not answer in time");
-  if (isTooLong) throw failure("answered too much");
-  if (code !== 0) throw failure(`failed with exit status ${code ?? "unknown"}`);
-  let value: unknown;
-  try {
-    value = JSON.parse(output);
-  } catch {
-    throw failure("answered something that is not JSON");
-  }
   const answer = readShape(answerShape, value);
   // The path may hold a key that the program chose; the field at its beginning is ours.
   if (answer.problem) throw failure(`answered with a wrong field ${answer.problem.path.split(".")[0]}`);

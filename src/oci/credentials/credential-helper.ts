@@ -1,7 +1,7 @@
 import { object, readShape, string } from "../json-shape.ts";
-import { causeText, OciError } from "../oci-error.ts";
+import { OciError } from "../oci-error.ts";
+import { askHelper } from "./ask-helper.ts";
 import type { Credential } from "./credential.ts";
-import { runHelper } from "./run-helper.ts";
 
 export type HelperOptions = {
   /** The file that names the helper, for messages. */
@@ -34,7 +34,7 @@ export async function askCredentialHelper(
       `${options.source} names a credential helper with characters that no helper has`,
     );
   }
-  const { code, output, error, isLate, isTooLong } = await runHelper({
+  const value = await askHelper({
     program,
     args: ["get"],
     environment: options.environment,
@@ -42,21 +42,10 @@ export async function askCredentialHelper(
     maxOutputBytes,
     timeoutMs: options.timeoutMs ?? 30_000,
     signal: options.signal,
+    failure,
+    isNothing: (output) => output.trim() === notFound,
   });
-  options.signal.throwIfAborted();
-  if (error) throw failure(`cannot be started (${causeText(error)})`, error);
-  if (isLate) throw failure("did not answer in time");
-  if (isTooLong) throw failure("answered too much");
-  if (code !== 0) {
-    if (output.trim() === notFound) return undefined;
-    throw failure(`failed with exit status ${code ?? "unknown"}`);
-  }
-  let value: unknown;
-  try {
-    value = JSON.parse(output);
-  } catch {
-    throw failure("answered something that is not JSON");
-  }
+  if (value === undefined) return undefined;
   const answer = readShape(answerShape, value);
   if (answer.problem) throw failure("gave no Username and Secret");
   const { Username: username, Secret: secret } = answer.value;
