@@ -49,7 +49,7 @@ export type ImageChange =
 
 export type FetchOptions = {
   readonly signal: AbortSignal;
-  /** Bytes of layers that came in, that were there already, and that all have together. */
+  /** How far it is, in bytes of layers as they are fetched. */
   readonly onProgress?: (progress: FetchProgress) => void;
   /** Asked before each piece of at most a few MiB; resolves when that many bytes may be fetched. Rejects to end the fetch. */
   readonly admit?: (bytes: number) => Promise<void>;
@@ -60,8 +60,13 @@ export type FetchOptions = {
 };
 
 export type FetchProgress = {
+  /** That came in. */
   readonly fetchedBytes: number;
+  /** That were there already, in a blob, a spool or a snapshot. */
   readonly presentBytes: number;
+  /** Of layers whose contents are in their place, however they came; those of others are still to take their room. */
+  readonly unpackedBytes: number;
+  /** That all layers have together. */
   readonly totalBytes: number;
 };
 

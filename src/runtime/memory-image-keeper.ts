@@ -87,14 +87,23 @@ export class MemoryImageKeeper implements ImageKeeper {
     const total = image.layers.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
     const present = total - missing.reduce((sum, { size }) => sum + size, 0);
     let fetched = 0;
-    const tell = () => options.onProgress?.({ fetchedBytes: fetched, presentBytes: present, totalBytes: total });
+    let unpacked = present;
+    const tell = () =>
+      options.onProgress?.({
+        fetchedBytes: fetched,
+        presentBytes: present,
+        unpackedBytes: unpacked,
+        totalBytes: total,
+      });
     tell();
-    for (const { index } of missing) {
+    for (const { index, size } of missing) {
       for (const bytes of await readLayer(image, index, options)) {
         fetched += bytes;
         tell();
       }
       this.#mustWork("fetch", options.signal);
+      unpacked += size;
+      tell();
     }
     if (!isThere) this.#images.addOwn(memory, true);
     const record = this.#images.records.get(name);

@@ -39,7 +39,7 @@ test("the hour of the previous image begins when its tag moves, however long it 
 
 test("the previous image goes at once when space is short", () => {
   const images = [record(web, d2), record(byDigest(d1), d1)];
-  const space = [{ folder: "/", totalBytes: 100, freeBytes: 10, totalInodes: 0, freeInodes: 0 }];
+  const space = [{ folder: "/", device: 1, totalBytes: 100, freeBytes: 10, totalInodes: 0, freeInodes: 0 }];
   assert.deepEqual(inShort(decideOn({ sets, images, record: moved, space })), [`release ${byDigest(d1)}`]);
 });
 
@@ -96,7 +96,7 @@ test("with Listed, images of a disk that no set lists are let go of, and the dis
   assert.deepEqual(inShort(decideOn({ ...facts, agent: listed })), ["release docker.io/library/db:1"]);
 });
 
-const full = [{ folder: "/", totalBytes: 100, freeBytes: 15, totalInodes: 0, freeInodes: 0 }];
+const full = [{ folder: "/", device: 1, totalBytes: 100, freeBytes: 15, totalInodes: 0, freeInodes: 0 }];
 const low = "docker.io/library/low:1";
 const high = "docker.io/library/high:1";
 
@@ -143,7 +143,7 @@ test("images of disks are not given up for space", () => {
 });
 
 test("leftovers of fetches go once an hour, and once a minute while space is short", () => {
-  const full = [{ folder: "/blobs", totalBytes: 100, freeBytes: 1, totalInodes: 100, freeInodes: 90 }];
+  const full = [{ folder: "/blobs", device: 1, totalBytes: 100, freeBytes: 1, totalInodes: 100, freeInodes: 90 }];
   assert.deepEqual(inShort(decideOn({ nowMs: 3_599_999 })), []);
   assert.deepEqual(decideOn({ nowMs: 3_600_000 }).actions, [{ type: "tidy", isTight: false }]);
   assert.deepEqual(decideOn({ nowMs: 60_000, space: full }).actions, [{ type: "tidy", isTight: true }]);
@@ -152,7 +152,7 @@ test("leftovers of fetches go once an hour, and once a minute while space is sho
 
 test("what was given up for space comes back when there has been room for ten minutes, whatever clocks say", () => {
   const sets = [imageSet("a", { images: [{ ref: "low:1", gate: false, refresh: "Never" }] })];
-  const space = [{ ...full[0], freeBytes: 60 }];
+  const space = full.map((use) => ({ ...use, freeBytes: 60 }));
   for (const atSeconds of [0, 2 ** 40]) {
     const kept = { ...emptyRecord, tags: { [low]: { digest: d1, atSeconds: 0 } }, evicted: { [d1]: { atSeconds } } };
     const first = decideOn({ sets, record: kept, space, nowMs: 5000 });

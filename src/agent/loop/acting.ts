@@ -123,8 +123,8 @@ async function fetchImage(
   try {
     // What the runtime fetches itself does not ask on its way.
     if (!isOurs) {
-      admission.note(ticket, { totalBytes, presentBytes: 0, fetchedBytes: 0 });
-      await admission.checkSpace();
+      admission.note(ticket, { totalBytes, presentBytes: 0, fetchedBytes: 0, unpackedBytes: 0 });
+      await admission.checkSpace(ticket);
     }
     return await keeper.fetch(image, `${reference.host}/${reference.repository}`, {
       signal,
@@ -134,7 +134,7 @@ async function fetchImage(
       },
       ...(isOurs && {
         admit: (bytes) => admission.admit(bytes, ticket),
-        admitUnpack: (aborted) => admission.admitUnpack(aborted),
+        admitUnpack: (aborted) => admission.admitUnpack(ticket, aborted),
       }),
     });
   } finally {

@@ -25,25 +25,78 @@ function makeAdmission(folders = () => ({ blobs: "/blobs", snapshots: "/snapshot
   return { admission, gate, clock, space, trouble, advance };
 }
 
+/** Of a fetch that has just begun. */
+const begun = (totalBytes: number) => ({ totalBytes, presentBytes: 0, fetchedBytes: 0, unpackedBytes: 0 });
+const isFull = (error: unknown) => error instanceof AgentError && error.code === "no-space";
+
 test("a fetch goes on only while what remains of all fetches stays under high water", async () => {
   const { admission, space, clock, advance } = makeAdmission();
   admission.configure(policy, []);
   const ticket = { sets: [], isGated: true, signal };
+  const later = { ...ticket };
   space.percent = 70;
   // One byte to fetch is four on the disk: fetched, and unpacked.
-  admission.note(ticket, { totalBytes: 1.2e9, presentBytes: 0, fetchedBytes: 0 });
+  admission.note(ticket, begun(1.2e9));
   await admission.admit(1, ticket);
-  admission.note({ ...ticket }, { totalBytes: 1e9, presentBytes: 0.5e9, fetchedBytes: 0.4e9 });
-  await assert.rejects(
-    admission.admit(1, ticket),
-    (error) => error instanceof AgentError && error.code === "no-space" && /75 % full/.test(error.message),
-  );
+  admission.note(later, { totalBytes: 1e9, presentBytes: 0.5e9, fetchedBytes: 0.4e9, unpackedBytes: 0.9e9 });
+  await assert.rejects(admission.admit(1, later), (error) => isFull(error) && /75 % full/.test(String(error)));
+  await admission.admit(1, ticket);
   admission.end(ticket);
-  await admission.admit(1, ticket);
+  await admission.admit(1, later);
   space.percent = 80;
   await advance(1000);
   assert.equal(clock.nowMs(), 1000);
-  await assert.rejects(admission.admit(1, ticket), AgentError);
+  await assert.rejects(admission.admit(1, later), isFull);
+});
+
+test("what was fetched and is not unpacked counts, also what an earlier agent fetched", async () => {
+  const { admission, space } = makeAdmission();
+  admission.configure(policy, []);
+  const ticket = { sets: [], isGated: true, signal };
+  space.percent = 70;
+  const resumed = { totalBytes: 2e9, presentBytes: 1.9e9, fetchedBytes: 0.1e9, unpackedBytes: 0 };
+  admission.note(ticket, resumed);
+  await assert.rejects(admission.admitUnpack(ticket, signal), isFull);
+  admission.note(ticket, { ...resumed, unpackedBytes: 0.5e9 });
+  (await admission.admitUnpack(ticket, signal))();
+});
+
+test("inodes count as bytes do, and each file system for what comes to it", async () => {
+  const { admission, space, advance } = makeAdmission();
+  admission.configure(policy, []);
+  const ticket = { sets: [], isGated: true, signal };
+  space.inodePercent = 70;
+  // 400 inodes for each million bytes.
+  admission.note(ticket, begun(0.7e9));
+  await admission.checkSpace(ticket);
+  admission.note(ticket, begun(0.9e9));
+  await assert.rejects(admission.checkSpace(ticket), isFull);
+  space.inodePercent = 10;
+  space.percent = 70;
+  await advance(1000);
+  admission.note(ticket, begun(1.5e9));
+  await assert.rejects(admission.checkSpace(ticket), isFull);
+  space.isOne = false;
+  await advance(1000);
+  await admission.checkSpace(ticket);
+  admission.note(ticket, begun(1.7e9));
+  await assert.rejects(
+    admission.checkSpace(ticket),
+    (error) => isFull(error) && /of \/snapshots would/.test(String(error)),
+  );
+});
+
+test("of fetches that do not fit together, that of a gated image goes on", async () => {
+  const { admission, space } = makeAdmission();
+  admission.configure(policy, []);
+  space.percent = 70;
+  const waiting = { sets: [], isGated: false, signal };
+  const gated = { sets: [], isGated: true, signal };
+  admission.note(waiting, begun(1e9));
+  await admission.checkSpace(waiting);
+  admission.note(gated, begun(1e9));
+  await admission.checkSpace(gated);
+  await assert.rejects(admission.checkSpace(waiting), isFull);
 });
 
 test("the folders of a runtime that was started again with another root are measured", async () => {
@@ -53,11 +106,12 @@ test("the folders of a runtime that was started again with another root are meas
     snapshots: `${root}/snapshots`,
   }));
   admission.configure(policy, []);
-  await admission.checkSpace();
+  const ticket = { sets: [], isGated: true, signal };
+  await admission.checkSpace(ticket);
   root = "/new";
   space.percent = 99;
   await advance(1000);
-  await assert.rejects(admission.checkSpace(), /of \/new\/blobs would be/);
+  await assert.rejects(admission.checkSpace(ticket), /of \/new\/blobs would be/);
 });
 
 test("bytes come at the rate of the node, and of every set that lists the image", async () => {
@@ -131,11 +185,12 @@ test("who gives up waiting for bandwidth leaves it to others", async () => {
 
 test("layers are unpacked two at a time once workloads have come", async () => {
   const { admission, gate } = makeAdmission();
-  await Promise.all(Array.from({ length: 10 }, () => admission.admitUnpack(signal)));
+  const ticket = { sets: [], isGated: true, signal };
+  await Promise.all(Array.from({ length: 10 }, () => admission.admitUnpack(ticket, signal)));
   gate.isOpen = true;
-  const ends = [await admission.admitUnpack(signal), await admission.admitUnpack(signal)];
+  const ends = [await admission.admitUnpack(ticket, signal), await admission.admitUnpack(ticket, signal)];
   let isIn = false;
-  const third = admission.admitUnpack(signal).then(() => {
+  const third = admission.admitUnpack(ticket, signal).then(() => {
     isIn = true;
   });
   await nextTurn();
@@ -143,7 +198,7 @@ test("layers are unpacked two at a time once workloads have come", async () => {
   ends[0]?.();
   await third;
   const aborting = new AbortController();
-  const fourth = admission.admitUnpack(aborting.signal);
+  const fourth = admission.admitUnpack(ticket, aborting.signal);
   aborting.abort(new Error("enough"));
   await assert.rejects(fourth, /enough/);
 });

@@ -3,13 +3,12 @@ import type { FetchProgress, ImageFolders } from "../../runtime/image-keeper.ts"
 import { AgentError } from "../agent-error.ts";
 import type { NodeSet } from "../desired/listed-images.ts";
 import type { Policy } from "../desired/policy.ts";
+import { fetchNeeds } from "../space/fetch-estimate.ts";
 import type { PressureGauge } from "../space/pressure-gauge.ts";
 import { type SpaceGauge, type SpaceUse, usedPercent } from "../space/space-gauge.ts";
 import { type Clock, pause } from "./clock.ts";
 import { RateLimit } from "./rate-limit.ts";
 
-/** Bytes that a layer takes unpacked for each byte that is fetched: three is much for images that are not mostly text. */
-const unpackedShare = 3;
 const lookAgainMs = 1000;
 /** Layers unpacked at once of all images, once workloads have come; before that as many as the fetches themselves have places for. */
 const unpacksAfterGate = 2;
@@ -32,7 +31,8 @@ export class Admission {
   readonly #node: RateLimit;
   readonly #sets = new Map<string, RateLimit>();
   readonly #unpacks = new Semaphore(unpacksAfterGate);
-  readonly #remaining = new Map<FetchTicket, number>();
+  /** In the order in which they began. */
+  readonly #fetches = new Map<FetchTicket, FetchProgress>();
   #policy: Policy | undefined;
   #setsNow: readonly NodeSet[] = [];
   #measured: { readonly atMs: number; readonly space: readonly SpaceUse[]; readonly pressure: string } | undefined;
@@ -49,37 +49,43 @@ export class Admission {
     for (const name of this.#sets.keys()) if (!sets.some((set) => set.name === name)) this.#sets.delete(name);
   }
 
-  /** How far a fetch is: what remains is counted on by all of them. */
-  note(ticket: FetchTicket, { totalBytes, presentBytes, fetchedBytes }: FetchProgress): void {
-    this.#remaining.set(ticket, Math.max(0, totalBytes - presentBytes - fetchedBytes));
+  /** How far a fetch is: what it still needs counts for those that come after it. */
+  note(ticket: FetchTicket, progress: FetchProgress): void {
+    this.#fetches.set(ticket, progress);
   }
 
   end(ticket: FetchTicket): void {
-    this.#remaining.delete(ticket);
+    this.#fetches.delete(ticket);
   }
 
-  /** Throws `AgentError` `no-space` when what remains of all fetches would fill a file system above the mark. */
-  async checkSpace(): Promise<void> {
+  /**
+   * Throws `AgentError` `no-space` when what is still to come would fill a file system above the mark: of this fetch, and of all that come before
+   * it, which are those of gated images and then those that began earlier. So of several that do not fit together the most urgent one goes on.
+   */
+  async checkSpace(ticket: FetchTicket): Promise<void> {
     const { space } = await this.#measure();
     const highWater = this.#policy?.highWater ?? 100;
-    const blobs = [...this.#remaining.values()].reduce((sum, bytes) => sum + bytes, 0);
-    const isOne = space.every((use) => use.totalBytes === space[0]?.totalBytes && use.freeBytes === space[0].freeBytes);
-    const needed = [blobs, blobs * unpackedShare].map((bytes) => (isOne ? blobs * (1 + unpackedShare) : bytes));
+    const needs = fetchNeeds(this.#upTo(ticket), space);
     for (const [i, use] of space.entries()) {
-      const percent = usedPercent(use, needed[i]);
+      const percent = usedPercent(use, needs[i]);
       if (percent < highWater) continue;
       throw new AgentError(
         "no-space",
-        `the file system of ${use.folder} would be ${percent.toFixed(0)} % full, and nothing is fetched from ${highWater} % on; make room, or raise limits.highWater`,
+        `the file system of ${use.folder} would be ${percent.toFixed(0)} % full (bytes or inodes) with what is still to be fetched and unpacked, and nothing is fetched from ${highWater} % on; make room, or raise limits.highWater`,
       );
     }
+  }
+
+  #upTo(ticket: FetchTicket): readonly FetchProgress[] {
+    const tickets = [...this.#fetches.keys()].sort((a, b) => Number(b.isGated) - Number(a.isGated));
+    return tickets.slice(0, tickets.indexOf(ticket) + 1).flatMap((each) => this.#fetches.get(each) ?? []);
   }
 
   /** Resolves when so many bytes may be fetched. Throws as `checkSpace`, and the reason of the signal. */
   async admit(bytes: number, ticket: FetchTicket): Promise<void> {
     const { sets, isGated, signal } = ticket;
     for (;;) {
-      await this.checkSpace();
+      await this.checkSpace(ticket);
       signal.throwIfAborted();
       if (isGated || (await this.#measure()).pressure === "") break;
       await pause(this.#parts.clock, lookAgainMs, signal);
@@ -92,10 +98,17 @@ export class Admission {
     await this.#node.pass(bytes, this.#policy?.bytesPerSecond, signal);
   }
 
-  /** Resolves when a layer may be unpacked; what it gives is to be called when that is over. Throws the reason of the signal. */
-  async admitUnpack(signal: AbortSignal): Promise<() => void> {
+  /** Resolves when a layer may be unpacked; what it gives is to be called when that is over. Throws as `checkSpace`, and the reason of the signal. */
+  async admitUnpack(ticket: FetchTicket, signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();
-    return this.#parts.isGateOpen() ? this.#unpacks.acquire(signal) : () => {};
+    const leave = this.#parts.isGateOpen() ? await this.#unpacks.acquire(signal) : () => {};
+    try {
+      await this.checkSpace(ticket);
+    } catch (error) {
+      leave();
+      throw error;
+    }
+    return leave;
   }
 
   /** Once a second for all. */

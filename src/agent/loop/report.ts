@@ -51,10 +51,10 @@ function reportImages({
     const fetching = progress.get((phase === "Fetching" ? wanted?.digest : next) ?? "");
     const keys = [
       `fetch ${wanted?.digest}`,
+      `fetch ${next}`,
       `name ${name}`,
       `resolve ${name}`,
       ...image.disks.map(({ id }) => `disk ${id}`),
-      `fetch ${next}`,
     ];
     const failure = keys.map((key) => view.memory.failures.get(key)).find((each) => each !== undefined);
     const asked = view.memory.resolved.get(name);

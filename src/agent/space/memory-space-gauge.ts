@@ -6,15 +6,20 @@ export class MemorySpaceGauge implements SpaceGauge {
   percent = 10;
   inodePercent = 10;
   totalBytes = 100e9;
+  totalInodes = 6.4e6;
+  /** Whether all folders are on one file system. */
+  isOne = true;
 
   async measure(folders: readonly string[]): Promise<readonly SpaceUse[]> {
-    const { totalBytes, percent, inodePercent } = this;
-    return folders.map((folder) => ({
+    const { totalBytes, totalInodes, percent, inodePercent, isOne } = this;
+    return folders.map((folder, i) => ({
       folder,
-      totalBytes,
+      device: isOne ? 0 : i,
+      // No two of them have the same size.
+      totalBytes: isOne ? totalBytes : totalBytes + i,
       freeBytes: totalBytes * (1 - percent / 100),
-      totalInodes: 1e6,
-      freeInodes: 1e6 * (1 - inodePercent / 100),
+      totalInodes,
+      freeInodes: totalInodes * (1 - inodePercent / 100),
     }));
   }
 }

@@ -22,6 +22,7 @@ for (const [name, gauge] of gauges) {
       for (const use of uses) {
         assert.ok(use.totalBytes > 0 && use.freeBytes >= 0 && use.freeBytes <= use.totalBytes);
         assert.ok(use.freeInodes <= use.totalInodes);
+        assert.ok(Number.isInteger(use.device));
         assert.ok(usedPercent(use) >= 0 && usedPercent(use) <= 100);
       }
     });
@@ -33,9 +34,10 @@ test("a folder that is not there is an error, not an empty file system", async (
 });
 
 test("bytes or inodes count, whichever is more, and what is still to be written", () => {
-  const use = { folder: "/", totalBytes: 100, freeBytes: 60, totalInodes: 10, freeInodes: 5 };
+  const use = { folder: "/", device: 1, totalBytes: 100, freeBytes: 60, totalInodes: 10, freeInodes: 5 };
   assert.equal(Math.round(usedPercent(use)), 50);
-  assert.equal(Math.round(usedPercent(use, 20)), 60);
+  assert.equal(Math.round(usedPercent(use, { bytes: 20, inodes: 0 })), 60);
+  assert.equal(Math.round(usedPercent(use, { bytes: 20, inodes: 2 })), 70);
   assert.equal(Math.round(usedPercent({ ...use, totalInodes: 0, freeInodes: 0 })), 40, "some make inodes as needed");
 });
 

@@ -2,6 +2,8 @@
 export type SpaceUse = {
   /** A folder on it. */
   readonly folder: string;
+  /** Which one it is: others have other numbers. */
+  readonly device: number;
   readonly totalBytes: number;
   /** What programs without privileges may still write: kubelet and `df` count so too. */
   readonly freeBytes: number;
@@ -16,9 +18,12 @@ export interface SpaceGauge {
   measure(folders: readonly string[]): Promise<readonly SpaceUse[]>;
 }
 
-/** Percent of bytes or of inodes in use, whichever is more, once `bytes` more are written. */
-export function usedPercent({ totalBytes, freeBytes, totalInodes, freeInodes }: SpaceUse, bytes = 0): number {
-  const ofBytes = totalBytes === 0 ? 0 : 1 - (freeBytes - bytes) / totalBytes;
-  const ofInodes = totalInodes === 0 ? 0 : 1 - freeInodes / totalInodes;
+/** What is still to be written to a file system. */
+export type SpaceNeed = { readonly bytes: number; readonly inodes: number };
+
+/** Percent of bytes or of inodes in use, whichever is more, once what is needed is written. */
+export function usedPercent({ totalBytes, freeBytes, totalInodes, freeInodes }: SpaceUse, need?: SpaceNeed): number {
+  const ofBytes = totalBytes === 0 ? 0 : 1 - (freeBytes - (need?.bytes ?? 0)) / totalBytes;
+  const ofInodes = totalInodes === 0 ? 0 : 1 - (freeInodes - (need?.inodes ?? 0)) / totalInodes;
   return 100 * Math.max(ofBytes, ofInodes);
 }

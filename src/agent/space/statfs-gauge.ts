@@ -1,4 +1,4 @@
-import { statfs } from "node:fs/promises";
+import { stat, statfs } from "node:fs/promises";
 import { causeText } from "../../oci/oci-error.ts";
 import { HostError } from "../../runtime/host/host-error.ts";
 import type { SpaceGauge, SpaceUse } from "./space-gauge.ts";
@@ -12,8 +12,9 @@ export class StatfsGauge implements SpaceGauge {
 
 async function measureFolder(folder: string): Promise<SpaceUse> {
   try {
-    const { bsize, blocks, bavail, files, ffree } = await statfs(folder);
-    return { folder, totalBytes: blocks * bsize, freeBytes: bavail * bsize, totalInodes: files, freeInodes: ffree };
+    const [{ bsize, blocks, bavail, files, ffree }, { dev }] = await Promise.all([statfs(folder), stat(folder)]);
+    const bytes = { totalBytes: blocks * bsize, freeBytes: bavail * bsize };
+    return { folder, device: dev, ...bytes, totalInodes: files, freeInodes: ffree };
   } catch (cause) {
     throw new HostError("not-found", `cannot tell how full ${folder} is: ${causeText(cause)}`, { cause });
   }

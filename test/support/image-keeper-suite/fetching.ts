@@ -30,7 +30,7 @@ export function testFetching(world: World): void {
       ["fetched", total, 2, 0],
     );
     assert.equal(asked, total);
-    assert.deepEqual(last, { fetchedBytes: total, presentBytes: 0, totalBytes: total });
+    assert.deepEqual(last, { fetchedBytes: total, presentBytes: 0, unpackedBytes: total, totalBytes: total });
     assert.deepEqual(await imageOf(keeper, name), {
       name,
       digest: other.digest,

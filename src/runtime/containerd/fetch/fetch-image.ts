@@ -84,6 +84,7 @@ async function fetchLayers(job: FetchJob): Promise<void> {
   for (const [i, { descriptor }] of image.layers.entries()) {
     if (i >= from || healing.has(i)) continue;
     meter.presentLayers++;
+    meter.unpackedBytes += descriptor.size;
     meter.present(descriptor.size);
   }
   meter.tell();
@@ -100,11 +101,13 @@ async function fetchLayers(job: FetchJob): Promise<void> {
   if (stuck.length > 0) {
     await allOrNone([...healing], options.signal, ensure);
     await healSnapshots(job, stuck, options.signal);
+    for (const index of healing) if (index < from) meter.unpacked(image.layers[index]?.descriptor.size ?? 0);
   }
   const indexes = chain.map((_, i) => i).slice(from);
   await allOrNone(indexes, options.signal, async (index, signal) => {
     await ensure(index, signal);
     await unpacker.unpack(index, signal);
+    meter.unpacked(image.layers[index]?.descriptor.size ?? 0);
   });
 }
 
@@ -141,6 +144,9 @@ function neededBy({ image, chain }: Known, { descriptor: { digest } }: ImageDocu
 
 function presentReport({ image, meter }: Known): FetchReport {
   meter.presentLayers = image.layers.length;
-  for (const { descriptor } of image.layers) meter.present(descriptor.size);
+  for (const { descriptor } of image.layers) {
+    meter.unpackedBytes += descriptor.size;
+    meter.present(descriptor.size);
+  }
   return meter.report("present");
 }

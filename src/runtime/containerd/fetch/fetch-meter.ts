@@ -6,6 +6,7 @@ export class FetchMeter {
   presentLayers = 0;
   fetchedBytes = 0;
   presentBytes = 0;
+  unpackedBytes = 0;
   readonly #totalBytes: number;
   readonly #onProgress: FetchOptions["onProgress"];
 
@@ -24,9 +25,15 @@ export class FetchMeter {
     this.tell();
   }
 
+  /** Contents of a layer of so many bytes are in their place. */
+  unpacked(bytes: number): void {
+    this.unpackedBytes += bytes;
+    this.tell();
+  }
+
   tell(): void {
-    const { fetchedBytes, presentBytes } = this;
-    this.#onProgress?.({ fetchedBytes, presentBytes, totalBytes: this.#totalBytes });
+    const { fetchedBytes, presentBytes, unpackedBytes } = this;
+    this.#onProgress?.({ fetchedBytes, presentBytes, unpackedBytes, totalBytes: this.#totalBytes });
   }
 
   report(result: FetchReport["result"]): FetchReport {

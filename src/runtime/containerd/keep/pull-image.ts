@@ -31,7 +31,7 @@ export async function pullImage(
   };
   const report = (result: FetchReport["result"], fetchedBytes: number): FetchReport => {
     const fetchedLayers = result === "fetched" && fetchedBytes > 0 ? image.layers.length : 0;
-    onProgress?.({ fetchedBytes, presentBytes: totalBytes - fetchedBytes, totalBytes });
+    onProgress?.({ fetchedBytes, presentBytes: totalBytes - fetchedBytes, unpackedBytes: totalBytes, totalBytes });
     return { result, fetchedBytes, fetchedLayers, presentLayers: image.layers.length - fetchedLayers, conditions: [] };
   };
   if (await isWarm()) {
@@ -44,7 +44,7 @@ export async function pullImage(
       "unimplemented",
       `images of namespace ${node.namespace} with snapshotter "${node.snapshotter}" are pulled by nobody`,
     );
-  onProgress?.({ fetchedBytes: 0, presentBytes: 0, totalBytes });
+  onProgress?.({ fetchedBytes: 0, presentBytes: 0, unpackedBytes: 0, totalBytes });
   await admit?.(totalBytes);
   const ours = [name, idRecordName(image.config.digest)];
   const before = new Set((await node.in.images.list([], { signal })).map((record) => record.name));
