@@ -78,6 +78,9 @@ test("a file that cannot be read fails the containers that read it, and no other
   const { code, output } = await tryContainer(machine, failingName);
   assert.notEqual(code, 0);
   assert.match(output, /I\/O error|Input\/output error/);
+  const away = await untilAgent(machine, "the agent sees it", (status) => diskOf(status, failing.id)?.phase === "Away");
+  assert.match(diskOf(away, failing.id)?.reason ?? "", /is broken: .*cannot be read: EIO/);
+  await machine.eventually(`! ctr -n k8s.io images ls -q | grep -x ${failingName}`);
   await assertRuns("reader");
   const exec = "ctr -n k8s.io task exec --exec-id more reader /bin/echo still here";
   assert.equal(await machine.succeed(exec), "still here\n");
@@ -87,8 +90,8 @@ test("a file that cannot be read fails the containers that read it, and no other
 test("a device with unreadable bytes is refused when it is attached, with the reason, and taken once it can be read", async () => {
   await machine.detach("nodewarm-failing");
   await machine.attach("nodewarm-failing");
-  await untilAgent(machine, "the disk is broken", ({ disks }) =>
-    disks.some(({ phase, reason }) => phase === "Broken" && /cannot be read: EIO/.test(reason)),
+  await untilAgent(machine, "the disk is broken", (status) =>
+    /is broken: .*cannot be read: EIO/.test(diskOf(status, failing.id)?.reason ?? ""),
   );
   const { code } = await tryContainer(machine, failingName);
   assert.notEqual(code, 0);

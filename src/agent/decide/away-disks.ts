@@ -12,11 +12,16 @@ export type Away = {
 /** Conditions of a disk whose mount answers nothing, or with another disk. */
 const unreadable: ReadonlySet<string> = new Set(["Unreadable", "WrongDisk"]);
 
-/** `undefined` when it can be relied on: it is read, and the same disk is found and trusted. */
+/** `undefined` when it can be relied on: the same disk is found and trusted, and its mount can be read. */
 export function awayOf(status: DiskStatus, found: readonly FoundDisk[]): Away | undefined {
-  const { id, source, conditions, isMounted } = status;
+  const away = missed(status, found);
   const trouble = troubleOf(status);
-  if (trouble !== undefined) return { reason: trouble.message, isWrong: trouble.type === "WrongDisk" };
+  if (trouble === undefined) return away;
+  return { reason: away?.reason ?? trouble.message, isWrong: away?.isWrong === true || trouble.type === "WrongDisk" };
+}
+
+/** What the places where disks are found say against one. */
+function missed({ id, source, conditions, isMounted }: DiskStatus, found: readonly FoundDisk[]): Away | undefined {
   const same = found.filter(({ identity, path }) => identity?.id === id || path === source);
   if (same.some(({ state, identity }) => state === "trusted" && identity?.id === id)) return undefined;
   const isRelied = ({ state, identity, isAltered }: FoundDisk) =>
