@@ -19,7 +19,7 @@ export type LeaveReport = {
  * mark, pin, lease or spool of ours is left. No agent may run. Done again it goes on where it was. Throws `RuntimeError` and `HostError`.
  */
 export async function leaveRuntime(found: FoundRuntime, { signal, onEvent }: LeaveOptions): Promise<LeaveReport> {
-  const { runtime, images, close } = await openNodeRuntime(found);
+  const { runtime, images, clearFetches, close } = await openNodeRuntime(found);
   try {
     const { disks } = await runtime.eject({
       wait: false,
@@ -31,22 +31,9 @@ export async function leaveRuntime(found: FoundRuntime, { signal, onEvent }: Lea
     const ours = observed.images.filter(({ origin, isPinned }) => origin.from !== "elsewhere" || isPinned);
     // Pins of others stay: only what carries our mark is released.
     for (const { name } of ours) await images.release(name, "unpin", { signal });
-    if (found.kind === "containerd") await clearContainerd(found.address, found.namespace);
+    await clearFetches();
     return { runtime: runtime.name, disks, releasedNames: ours.map(({ name }) => name) };
   } finally {
     await close();
-  }
-}
-
-async function clearContainerd(address: string, namespace: string): Promise<void> {
-  const [{ openContainerdNode }, { clearFetches }] = await Promise.all([
-    import("./containerd/containerd-node.ts"),
-    import("./containerd/fetch/clear-fetches.ts"),
-  ]);
-  const node = await openContainerdNode(address, namespace, { anySnapshotter: true });
-  try {
-    await clearFetches(node);
-  } finally {
-    await node.close();
   }
 }

@@ -16,6 +16,8 @@ export async function openRuntime(found: FoundRuntime): Promise<Runtime> {
 export type NodeRuntime = {
   readonly runtime: Runtime;
   readonly images: ImageKeeper;
+  /** Removes what all fetches that are over left, folders too: nobody fetches here any more. Throws `RuntimeError`, and `ENOTEMPTY` while somebody does. */
+  clearFetches(): Promise<void>;
   /** Closes both, as `images.close` does; `runtime.close` does nothing. */
   close(): Promise<void>;
 };

@@ -10,7 +10,15 @@ export async function openContainerdNodeRuntime(address: string, namespace: stri
   const connection = await connectNode(address, namespace);
   try {
     const images = await ContainerdImageKeeper.open(connection);
-    return { runtime: sharedRuntime(connection), images, close: () => images.close() };
+    return {
+      runtime: sharedRuntime(connection),
+      images,
+      async clearFetches() {
+        const { clearFetches } = await import("../fetch/clear-fetches.ts");
+        await connection.use(clearFetches);
+      },
+      close: () => images.close(),
+    };
   } catch (error) {
     await connection.close();
     throw error;

@@ -23,5 +23,6 @@ export async function openDockerNodeRuntime(address: string): Promise<NodeRuntim
     close: async () => {},
   };
   const images = new DockerImageKeeper(node);
-  return { runtime, images, close: () => images.close() };
+  // Docker fetches itself.
+  return { runtime, images, clearFetches: async () => {}, close: () => images.close() };
 }
