@@ -53,6 +53,16 @@ export async function inject(
   return fs;
 }
 
+/** One disk that was injected, by a carrier with these changes. */
+export async function injectedDisk(
+  scope: Scope,
+  changes?: Record<string, unknown>,
+): Promise<{ disk: DiskSource; folder: string; fs: string }> {
+  const disk = await makeDisk(scope);
+  const folder = await snapshotsFolder(scope);
+  return { disk, folder, fs: await inject(folder, 1, disk, changes) };
+}
+
 export async function unmountAll(disk: DiskSource, ...carriers: readonly string[]): Promise<void> {
   for (const fs of carriers) assert.equal(await mounts.unmount(fs), true);
   assert.equal(await mounts.unmount(diskMountPoint(disk.id)), true);

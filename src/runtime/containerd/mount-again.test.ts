@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import {
   holdsDisk,
   inject,
+  injectedDisk,
   makeDisk,
   mounts,
   quick,
@@ -61,9 +62,7 @@ describe("mount --all, when devices fail or it is stopped", { skip: needs("loset
 
   test("a file that was replaced is mounted in place of the old one, and one that was only removed goes on", async () => {
     await using scope = new AsyncDisposableStack();
-    const disk = await makeDisk(scope);
-    const folder = await snapshotsFolder(scope);
-    const fs = await inject(folder, 1, disk);
+    const { disk, folder, fs } = await injectedDisk(scope);
     await quick(folder);
     await copyFile(disk.path, `${disk.path}.new`);
     await rm(disk.path);
@@ -80,9 +79,7 @@ describe("mount --all, when devices fail or it is stopped", { skip: needs("loset
 
   test("a file that was written over is no longer the disk", async () => {
     await using scope = new AsyncDisposableStack();
-    const disk = await makeDisk(scope);
-    const folder = await snapshotsFolder(scope);
-    const fs = await inject(folder, 1, disk);
+    const { disk, folder, fs } = await injectedDisk(scope);
     await quick(folder);
     await copyFile(disk.path, `${disk.path}.new`);
     await truncate(disk.path, 0);
@@ -125,9 +122,7 @@ describe("mount --all, when devices fail or it is stopped", { skip: needs("loset
 
   test("a disk that the kernel refuses leaves no mount point", async () => {
     await using scope = new AsyncDisposableStack();
-    const disk = await makeDisk(scope);
-    const folder = await snapshotsFolder(scope);
-    await inject(folder, 1, disk);
+    const { disk, folder } = await injectedDisk(scope);
     const refusing = {
       table: () => mounts.table(),
       bind: (source: string, target: string) => mounts.bind(source, target),

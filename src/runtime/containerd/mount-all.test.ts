@@ -5,6 +5,7 @@ import { describe, test } from "node:test";
 import {
   holdsDisk,
   inject,
+  injectedDisk,
   makeDisk,
   mounts,
   quick,
@@ -72,9 +73,7 @@ describe("mount --all", { skip: needs("losetup") }, () => {
 
   test("only root passes the folder of the mount points, since disks hold setuid programs", async () => {
     await using scope = new AsyncDisposableStack();
-    const disk = await makeDisk(scope);
-    const folder = await snapshotsFolder(scope);
-    const fs = await inject(folder, 1, disk);
+    const { disk, folder, fs } = await injectedDisk(scope);
     await quick(folder);
     const { mode } = await stat(dirname(diskMountPoint(disk.id)));
     assert.equal(mode & 0o777, 0o700);
@@ -177,9 +176,7 @@ describe("mount --all", { skip: needs("losetup") }, () => {
 
   test("waits for a disk that comes late, and says so", async () => {
     await using scope = new AsyncDisposableStack();
-    const disk = await makeDisk(scope);
-    const folder = await snapshotsFolder(scope);
-    const fs = await inject(folder, 1, disk);
+    const { disk, folder, fs } = await injectedDisk(scope);
     await rename(disk.path, `${disk.path}.away`);
     const events: string[] = [];
     let isBack: Promise<void> | undefined;
@@ -212,9 +209,7 @@ describe("mount --all", { skip: needs("losetup") }, () => {
 
   test("stops waiting when told to", async () => {
     await using scope = new AsyncDisposableStack();
-    const disk = await makeDisk(scope);
-    const folder = await snapshotsFolder(scope);
-    await inject(folder, 1, disk, { source: "/nonexistent/disk" });
+    const { folder } = await injectedDisk(scope, { source: "/nonexistent/disk" });
     const reason = new Error("enough");
     const controller = new AbortController();
     const options = {
@@ -228,9 +223,7 @@ describe("mount --all", { skip: needs("losetup") }, () => {
 
   test("what else is mounted on a carrier stays, and a carrier that says nothing is named", async () => {
     await using scope = new AsyncDisposableStack();
-    const disk = await makeDisk(scope);
-    const folder = await snapshotsFolder(scope);
-    const fs = await inject(folder, 1, disk);
+    const { disk, folder, fs } = await injectedDisk(scope);
     await run("mount", ["-t", "tmpfs", "tmpfs", fs]);
     const gone = await inject(folder, 3, disk);
     await rm(join(gone, carrierFileName));
@@ -246,9 +239,7 @@ describe("mount --all", { skip: needs("losetup") }, () => {
 
   test("two at once mount everything once", async () => {
     await using scope = new AsyncDisposableStack();
-    const disk = await makeDisk(scope);
-    const folder = await snapshotsFolder(scope);
-    const fs = await inject(folder, 1, disk);
+    const { disk, folder, fs } = await injectedDisk(scope);
     const reports = await Promise.all([1, 2, 3].map(() => quick(folder)));
     for (const report of reports) assert.deepEqual(report.disks[0]?.carriers, [fs]);
     await unmountAll(disk, fs);
