@@ -11,6 +11,26 @@ const web = "docker.io/library/web:1";
 const db = "docker.io/library/db:1";
 const minute = 60_000;
 
+/** An agent that has fetched the one image that is listed. */
+async function fetchedWeb(): Promise<AgentSetting> {
+  const setting = new AgentSetting();
+  setting.publish(web, "web-1");
+  setting.wish([imageSet("a", { images: [{ ref: "web:1" }] })]);
+  await setting.start();
+  await setting.advance(1000);
+  return setting;
+}
+
+/** An agent that has injected a disk with one image, and lists nothing. */
+async function injectedWeb(): Promise<AgentSetting> {
+  const setting = new AgentSetting();
+  setting.putDisk(diskIdentity("a", 1, { [web]: testDigest("web-1") }), ["web-1"]);
+  setting.wish([]);
+  await setting.start();
+  await setting.advance(1000);
+  return setting;
+}
+
 test("a listed image is fetched, and its tag set", async () => {
   await using setting = new AgentSetting();
   setting.publish(web, "web-1");
@@ -55,11 +75,7 @@ test("an image that others delete is back after a moment", async () => {
 });
 
 test("what something keeps deleting is restored less and less often, and that shows", async () => {
-  await using setting = new AgentSetting();
-  setting.putDisk(diskIdentity("a", 1, { [web]: testDigest("web-1") }), ["web-1"]);
-  setting.wish([]);
-  await setting.start();
-  await setting.advance(1000);
+  await using setting = await injectedWeb();
   for (let round = 0; round < 30; round++) {
     setting.node.others.removeImage(web);
     await setting.advance(1000);
@@ -75,11 +91,7 @@ test("what something keeps deleting is restored less and less often, and that sh
 });
 
 test("a tag that moves in the registry moves on the node once the new image is warm, and the previous one stays an hour", async () => {
-  await using setting = new AgentSetting();
-  setting.publish(web, "web-1");
-  setting.wish([imageSet("a", { images: [{ ref: "web:1" }] })]);
-  await setting.start();
-  await setting.advance(1000);
+  await using setting = await fetchedWeb();
   const container = setting.node.others.startContainer(web);
   setting.publish(web, "web-2");
   await setting.advance(6 * minute);
@@ -95,11 +107,7 @@ test("a tag that moves in the registry moves on the node once the new image is w
 });
 
 test("while the registry is down the last digest stays, and that shows", async () => {
-  await using setting = new AgentSetting();
-  setting.publish(web, "web-1");
-  setting.wish([imageSet("a", { images: [{ ref: "web:1" }] })]);
-  await setting.start();
-  await setting.advance(1000);
+  await using setting = await fetchedWeb();
   setting.registry.fail("docker.io", new OciError("registry-unreachable", "docker.io does not answer"));
   await setting.advance(20 * minute);
   assert.equal(setting.phases()[web], "Warm");
@@ -116,11 +124,7 @@ test("while the registry is down the last digest stays, and that shows", async (
 });
 
 test("a tag that somebody else moved is left until the registry has said what it stands for", async () => {
-  await using setting = new AgentSetting();
-  setting.publish(web, "web-1");
-  setting.wish([imageSet("a", { images: [{ ref: "web:1" }] })]);
-  await setting.start();
-  await setting.advance(1000);
+  await using setting = await fetchedWeb();
   setting.registry.fail("docker.io", new OciError("registry-unreachable", "docker.io does not answer"));
   setting.node.others.pull(web, memoryImage(testImage("other")));
   await setting.advance(minute);
@@ -224,11 +228,7 @@ test("a gate opens when its time is up, or stays closed, as its set says", async
 });
 
 test("the runtime restarts, events are swallowed, and all is warm again", async () => {
-  await using setting = new AgentSetting();
-  setting.putDisk(diskIdentity("a", 1, { [web]: testDigest("web-1") }), ["web-1"]);
-  setting.wish([]);
-  await setting.start();
-  await setting.advance(1000);
+  await using setting = await injectedWeb();
   setting.node.others.stop();
   await setting.advance(minute);
   assert.deepEqual(
@@ -247,11 +247,7 @@ test("the runtime restarts, events are swallowed, and all is warm again", async 
 });
 
 test("a configuration that cannot be used leaves the last one in force", async () => {
-  await using setting = new AgentSetting();
-  setting.publish(web, "web-1");
-  setting.wish([imageSet("a", { images: [{ ref: "web:1" }] })]);
-  await setting.start();
-  await setting.advance(1000);
+  await using setting = await fetchedWeb();
   setting.configuration.tell({ type: "problem", message: "a.yaml:1:1: nonsense" });
   setting.node.others.removeImage(web);
   await setting.advance(1000);
