@@ -51,6 +51,11 @@ export const logEvents = {
     fields: ["error", "code"],
     meaning: "The documents cannot be used: file, line and field. The last good ones stay in force.",
   },
+  "pass-failed": {
+    level: "error",
+    fields: ["error", "code"],
+    meaning: "What is to be done could not be decided: a fault of the agent. It tries again; what runs goes on.",
+  },
   "disk-search-failed": {
     level: "warning",
     fields: ["error", "code"],

@@ -15,10 +15,11 @@ import { Admission } from "./admission.ts";
 import { Alarm } from "./alarm.ts";
 import { follow } from "./follow.ts";
 import { GateKeeper } from "./gate-keeper.ts";
-import { Looker } from "./look.ts";
+import { Looker, type Sight } from "./look.ts";
 import { makeWorld } from "./make-world.ts";
 import { afterDecision, afterFailure, afterStart, afterSuccess, forgetFailures } from "./memories.ts";
 import type { AgentParts } from "./parts.ts";
+import { failedPass, PassGuard } from "./pass-guard.ts";
 import { PhaseLog } from "./phase-log.ts";
 import { reportStatus } from "./report.ts";
 import { Runner } from "./runner.ts";
@@ -58,6 +59,7 @@ export class Loop {
   #runtimeTrouble: Condition | undefined;
   #isSubscribed = false;
   #lookFailures = 0;
+  readonly #guard: PassGuard;
   #passBeganMs: number | undefined;
   #compareAtMs = Number.NEGATIVE_INFINITY;
   readonly #gate: GateKeeper;
@@ -67,6 +69,7 @@ export class Loop {
     const { clock, space, pressure, keeper, log } = parts;
     this.#parts = parts;
     this.#phaseLog = new PhaseLog(log);
+    this.#guard = new PassGuard(clock, log);
     this.#alarm = new Alarm(clock);
     this.#looker = new Looker(parts);
     this.#memory = emptyMemory(clock.nowMs());
@@ -91,7 +94,9 @@ export class Loop {
 
   get status(): AgentStatus {
     const { runtime, keeper, resolver, state, clock } = this.#parts;
-    const troubles = [this.#problem, this.#runtimeTrouble, this.#stuck()].filter((each) => each !== undefined);
+    const troubles = [this.#problem, this.#runtimeTrouble, this.#guard.trouble, this.#stuck()].filter(
+      (each) => each !== undefined,
+    );
     const ofRegistries = resolver.problems.map((message): Condition => ({ type: "RegistryAccess", message }));
     const notes = keeper.fetchedBy === "runtime" ? [fetchedByRuntime] : [];
     const conditions = [...troubles, ...state.conditions, ...ofRegistries, ...notes];
@@ -99,7 +104,12 @@ export class Loop {
     if (this.#seen === undefined) return { ...shared, images: [], disks: [], sets: [] };
     const facts = { progress: this.#progress, phases: this.#phaseLog.phases };
     const times = { nowMs: clock.nowMs(), wallSeconds: clock.wallSeconds() };
-    return reportStatus({ ...shared, ...this.#seen, ...facts, ...times });
+    try {
+      return reportStatus({ ...shared, ...this.#seen, ...facts, ...times });
+    } catch (error) {
+      // Who asks is to be told that, too.
+      return { ...shared, conditions: [...conditions, failedPass(error)], images: [], disks: [], sets: [] };
+    }
   }
 
   async run(signal: AbortSignal, once: boolean): Promise<AgentStatus> {
@@ -129,7 +139,7 @@ export class Loop {
         await this.#alarm.wait(signal);
         if (signal.aborted) break;
         this.#passBeganMs = this.#parts.clock.nowMs();
-        await this.#pass(ending);
+        await this.#tryPass(ending);
         this.#passBeganMs = undefined;
         if (once && this.#isSettled()) break;
       }
@@ -165,6 +175,20 @@ export class Loop {
     this.#memory = forgetFailures({ ...this.#memory, skipped: new Set(skipped) }, (key) => key === `disk ${id}`);
   }
 
+  /** What goes wrong in one pass ends neither the agent nor what it does: all is looked at anew. */
+  async #tryPass(signal: AbortSignal): Promise<void> {
+    const { nextAtMs } = this.#guard;
+    if (this.#parts.clock.nowMs() < nextAtMs) {
+      this.#alarm.ringAt(nextAtMs);
+      return;
+    }
+    try {
+      await this.#pass(signal);
+    } catch (error) {
+      if (!signal.aborted) this.#onPassFailure(error);
+    }
+  }
+
   async #pass(signal: AbortSignal): Promise<void> {
     const { clock, random } = this.#parts;
     const configuration = this.#configuration;
@@ -179,26 +203,26 @@ export class Loop {
       this.#compareAtMs = clock.nowMs() + comparisonMs * (0.9 + 0.2 * random());
     }
     this.#runner.clearEnded();
-    let world: World;
+    let sight: Sight;
     try {
-      const sight = await this.#looker.look(signal);
-      world = makeWorld(sight, {
-        configuration,
-        record: this.#parts.state.record,
-        memory: this.#memory,
-        nowMs: clock.nowMs(),
-        running: this.#runner.keys,
-        unsettled: this.#unsettled.at(clock.nowMs()),
-      });
+      sight = await this.#looker.look(signal);
     } catch (error) {
       if (!signal.aborted) this.#onLookFailure(error);
       return;
     }
     this.#lookFailures = 0;
     this.#runtimeTrouble = undefined;
+    const seen = makeWorld(sight, {
+      configuration,
+      record: this.#parts.state.record,
+      memory: this.#memory,
+      nowMs: clock.nowMs(),
+      running: this.#runner.keys,
+      unsettled: this.#unsettled.at(clock.nowMs()),
+    });
     const before = this.#memory;
-    this.#memory = notice(world);
-    world = { ...world, memory: this.#memory };
+    this.#memory = notice(seen);
+    const world: World = { ...seen, memory: this.#memory };
     const decision = decide(world);
     this.#seen = { world, decision };
     this.#memory = afterDecision(this.#memory, decision.wished);
@@ -208,16 +232,17 @@ export class Loop {
     const gateMs = this.#judgeGate();
     const nextMs = Math.min(decision.nextAtMs, gateMs, this.#compareAtMs, ...world.unsettled.values());
     this.#alarm.ringAt(Math.max(nextMs, clock.nowMs() + passGapMs));
+    this.#guard.succeeded();
     this.changed.tell();
   }
 
   async #act(action: Action, signal: AbortSignal): Promise<void> {
     const { clock, random, log } = this.#parts;
-    this.#memory = afterStart(this.#memory, action, clock.nowMs());
     const key = action.type === "fetch" ? action.digest : "";
     const onProgress = (progress: FetchProgress) => void this.#progress.set(key, progress);
     const beganMs = clock.nowMs();
     try {
+      this.#memory = afterStart(this.#memory, action, clock.nowMs());
       const outcome = await perform(action, this.#parts, { signal, admission: this.#admission, onProgress });
       this.#memory = afterSuccess(this.#memory, action, outcome, clock.nowMs(), random());
       const seconds = Math.round(clock.nowMs() - beganMs) / 1000;
@@ -242,6 +267,7 @@ export class Loop {
       this.#configuration = event.configuration;
       this.#parts.onConfiguration?.(event.configuration);
       this.#memory = forgetFailures(this.#memory, () => true);
+      this.#guard.retry();
     }
     this.#wake();
   }
@@ -279,6 +305,19 @@ export class Loop {
     this.changed.tell();
   }
 
+  #onPassFailure(error: unknown): void {
+    this.#guard.failed(error);
+    this.#looker.distrust();
+    try {
+      // Its time may be up.
+      this.#judgeGate();
+    } catch (other) {
+      this.#parts.log({ event: "pass-failed", fields: errorFields(other) });
+    }
+    this.#alarm.ringAt(this.#guard.nextAtMs);
+    this.changed.tell();
+  }
+
   #follow<Item>(start: () => AsyncIterable<Item>, onItem: (item: Item) => void, signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#parts;
     const onBreak = (error: unknown) => log({ event: "watch-broken", fields: errorFields(error) });
@@ -308,7 +347,7 @@ export class Loop {
     const seen = this.#seen;
     // Without a usable configuration, or without the runtime, there is nothing to wait for.
     if (this.#configuration === undefined) return this.#problem !== undefined;
-    if (this.#lookFailures >= triesOnce) return true;
+    if (this.#lookFailures >= triesOnce || this.#guard.failures >= triesOnce) return true;
     if (seen === undefined || !this.#runner.isIdle || seen.decision.actions.length > 0) return false;
     const isChecking = seen.decision.disks.some(({ phase }) => phase === "Checking");
     const { nowMs, unsettled } = seen.world;

@@ -57,10 +57,12 @@ test("workloads may come when they may in each runtime, and from then on", async
   );
 });
 
-test("a runtime that is down is no illness of the agent, a loop that hangs is", () => {
+test("a runtime that is down is no illness of the agent, a loop that hangs or fails is", () => {
   const statuses = [status(true, { conditions: [{ type: "RuntimeUnavailable", message: "it is down" }] })];
   const { report } = reporting(statuses);
   assert.equal(report.problem(), undefined);
   statuses[0] = status(true, { conditions: [{ type: "LoopStuck", message: "no look at the node for 300 s" }] });
   assert.equal(report.problem(), "containerd: no look at the node for 300 s");
+  statuses[0] = status(true, { conditions: [{ type: "LoopFailed", message: "it failed to decide" }] });
+  assert.equal(report.problem(), "containerd: it failed to decide");
 });

@@ -30,12 +30,12 @@ export class NodeReport {
   }
 
   /**
-   * That the loop of an agent hangs, which a restart may cure; `undefined` when none does. A runtime that is down is none: nothing of the agent is
+   * That the loop of an agent hangs or fails, which a restart may cure; `undefined` when none does. A runtime that is down is none: nothing of the agent is
    * broken then, and a restart would close the gate.
    */
   problem(): string | undefined {
     for (const { runtime, conditions } of this.#statuses()) {
-      const first = conditions.find(({ type }) => type === "LoopStuck");
+      const first = conditions.find(({ type }) => type === "LoopStuck" || type === "LoopFailed");
       if (first !== undefined) return `${runtime}: ${first.message}`;
     }
     return undefined;

@@ -50,7 +50,12 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
 }
 
 /** Without these nothing is known of the images; others, such as a state that nothing was worth writing to, leave them warm. */
-const troubles: ReadonlySet<string> = new Set(["ConfigurationInvalid", "RuntimeUnavailable", "LoopStuck"]);
+const troubles: ReadonlySet<string> = new Set([
+  "ConfigurationInvalid",
+  "RuntimeUnavailable",
+  "LoopStuck",
+  "LoopFailed",
+]);
 
 function isWarm({ images, conditions }: AgentStatus): boolean {
   return !conditions.some(({ type }) => troubles.has(type)) && images.every(({ phase }) => phase === "Warm");

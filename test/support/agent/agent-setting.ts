@@ -10,7 +10,7 @@ import { ManualClock } from "../../../src/agent/loop/manual-clock.ts";
 import type { AgentParts } from "../../../src/agent/loop/parts.ts";
 import { MemoryImageResolver } from "../../../src/agent/refresh/memory-image-resolver.ts";
 import { MemorySpaceGauge } from "../../../src/agent/space/memory-space-gauge.ts";
-import { emptyRecord } from "../../../src/agent/state/agent-state.ts";
+import { type AgentState, emptyRecord } from "../../../src/agent/state/agent-state.ts";
 import { MemoryState } from "../../../src/agent/state/memory-state.ts";
 import type { AgentStatus, ImageStatus } from "../../../src/agent/status.ts";
 import { apiVersion } from "../../../src/kubernetes/fields.ts";
@@ -37,12 +37,15 @@ export class AgentSetting {
   /** Why fetching is to wait. */
   pressure = "";
   state = new MemoryState();
+  readonly #shared: AgentState | undefined;
   agent: Agent;
   #stop = new AbortController();
   #ended: Promise<AgentStatus> | undefined;
   readonly #words = new Set<string>();
 
-  constructor() {
+  /** `shared`: what agents of several runtimes have together, in place of a state of its own. */
+  constructor(shared?: AgentState) {
+    this.#shared = shared;
     this.agent = new Agent(this.parts());
   }
 
@@ -58,7 +61,7 @@ export class AgentSetting {
       },
       holders,
       resolver: this.#slow(registry, ["resolveTag", "openImage"]),
-      state,
+      state: this.#shared ?? state,
       space,
       pressure: { measure: async () => this.pressure },
       clock,
