@@ -76,6 +76,11 @@ export const logEvents = {
     fields: ["image", "digest"],
     meaning: "Others took a warm image away, or moved its name; that is undone.",
   },
+  "image-update": {
+    level: "info",
+    fields: ["image", "digest"],
+    meaning: "The registry says another digest than the tag has on the node; it is made warm before the tag moves.",
+  },
   "image-unwanted": { level: "info", fields: ["image"], meaning: "An image is not wanted any more." },
   "action-done": {
     level: "info",

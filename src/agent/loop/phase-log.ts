@@ -1,3 +1,4 @@
+import type { Digest } from "../../oci/descriptor.ts";
 import type { Decision } from "../decide/decide.ts";
 import type { Memory } from "../decide/memory.ts";
 import type { World } from "../decide/world.ts";
@@ -9,6 +10,9 @@ import { sourceNames } from "./report.ts";
 export class PhaseLog {
   readonly #log: Log;
   readonly #phases = new Map<string, { readonly phase: ImagePhase; readonly sinceMs: number }>();
+
+  /** By name: the digest that is made warm before the name moves. */
+  readonly #updates = new Map<string, Digest>();
 
   constructor(log: Log) {
     this.#log = log;
@@ -22,6 +26,7 @@ export class PhaseLog {
   /** `before`: the memory before this world was noticed. */
   note(before: Memory, world: World, { images }: Decision): void {
     this.#noteLosses(before, world.memory);
+    this.#noteUpdates(world);
     for (const name of this.#phases.keys()) {
       if (images.has(name)) continue;
       this.#phases.delete(name);
@@ -34,6 +39,16 @@ export class PhaseLog {
     for (const [image, { digest, disappearances }] of images) {
       if (disappearances > (before.images.get(image)?.disappearances ?? 0))
         this.#log({ event: "image-lost", fields: { image, ...(digest && { digest }) } });
+    }
+  }
+
+  #noteUpdates({ desired }: World): void {
+    const before = new Map(this.#updates);
+    this.#updates.clear();
+    for (const { name, next } of desired) {
+      if (next === undefined) continue;
+      this.#updates.set(name, next);
+      if (before.get(name) !== next) this.#log({ event: "image-update", fields: { image: name, digest: next } });
     }
   }
 

@@ -103,6 +103,25 @@ test("images are timed from when they are wanted until they are warm, by source,
   assert.equal(samples.get('nodewarm_ready{runtime="memory"}'), 1);
 });
 
+test("a tag that moves is timed from when the registry says so", async () => {
+  await using setting = new CountedSetting();
+  setting.latencyMs = 200;
+  setting.publish(web, "web-1");
+  setting.wish([imageSet("a", { images: [{ ref: "web:1" }] })]);
+  await setting.start();
+  await setting.advance(5000);
+  const of = '{runtime="memory",source="registry"}';
+  const before = setting.samples().get(`nodewarm_image_warm_seconds_sum${of}`) ?? 0;
+  setting.publish(web, "web-2");
+  await setting.advance(400_000);
+  assert.equal(setting.image(web).digest, testDigest("web-2"));
+  const samples = setting.samples();
+  assert.equal(samples.get(`nodewarm_image_warm_seconds_count${of}`), 2);
+  const seconds = (samples.get(`nodewarm_image_warm_seconds_sum${of}`) ?? 0) - before;
+  // Opening, fetching and naming take 200 ms each.
+  assert.ok(seconds >= 0.6 && seconds < 3, `${seconds} s`);
+});
+
 test("each deletion by others is counted, and that it was undone; what was warm from the beginning is not", async () => {
   await using setting = new CountedSetting();
   setting.putDisk(diskIdentity("a", 1, { [web]: testDigest("web-1"), [db]: testDigest("db-1") }), ["web-1", "db-1"]);

@@ -35,7 +35,7 @@ export class AgentMetrics {
       {
         name: "nodewarm_image_warm_seconds",
         labels: ["runtime", "source"],
-        help: "How long images took from when they were wanted, or were lost, until they were warm, by where they came from.",
+        help: "Seconds from when an image, or a new digest of its tag, was wanted, or was lost, until it was warm, by where it came from.",
       },
       warmBounds,
     );

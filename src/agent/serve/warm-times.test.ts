@@ -24,6 +24,22 @@ test("a loss begins a time of its own, and is told when it is over", () => {
   assert.deepEqual(times.note(phase(image, "Warm"), 500), { source: "disk", seconds: 0.5, wasLost: true });
 });
 
+test("where a tag moves, the time runs from when the new digest is known, though the image is warm until the name moves", () => {
+  const times = new WarmTimes();
+  const moved = (digest: string): LogLine => ({ event: "image-update", fields: { image, digest } });
+  const pending = (digest: string): LogLine => ({ event: "image-phase", fields: { image, digest, phase: "Pending" } });
+  times.note(moved("sha256:2"), 1000);
+  times.note(pending("sha256:2"), 8000);
+  assert.equal(times.note(phase(image, "Warm"), 8100)?.seconds, 7.1);
+  times.note(moved("sha256:3"), 10_000);
+  times.note(pending("sha256:2"), 50_000);
+  assert.equal(
+    times.note(phase(image, "Warm"), 51_000)?.seconds,
+    1,
+    "that was taken back, and something else happened",
+  );
+});
+
 test("an image that is not wanted any more is forgotten, and begins anew when it is", () => {
   const times = new WarmTimes();
   times.note(phase(image, "Failed"), 0);
