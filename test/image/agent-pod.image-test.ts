@@ -5,6 +5,7 @@ import { findAgent } from "../../src/agent/serve/control-client.ts";
 import type { AgentStatus } from "../../src/agent/status.ts";
 import { type AgentImage, makeAgentImage } from "../support/agent-image.ts";
 import { startSharedMountNamespace } from "../support/mount-namespace.ts";
+import { needs } from "../support/privileges.ts";
 import { run, waitUntil } from "../support/processes.ts";
 import { AgentNode, imageIn } from "../support/runtimes/agent-node.ts";
 import { connectCri, type Pod, runPod } from "../support/runtimes/cri-pod.ts";
@@ -12,11 +13,13 @@ import { appName, makeInjectionDisk } from "../support/runtimes/injection.ts";
 import { outermostRuntimes } from "../support/runtimes/node-cli.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 
+const skip = needs("dpkg-deb");
 const fixtures = new AsyncDisposableStack();
 let image: AgentImage;
 let archive: string;
 
 before(async () => {
+  if (skip) return;
   image = await makeAgentImage(fixtures);
   archive = join(await temporaryDirectory(fixtures, "image"), "image.tar");
   await run("tar", ["-C", image.layout, "-cf", archive, "."]);
@@ -24,7 +27,7 @@ before(async () => {
 after(() => fixtures.disposeAsync());
 
 for (const runtime of await outermostRuntimes()) {
-  describe(`the agent in a pod of ${runtime.name}`, { skip: runtime.reason ?? false }, () => {
+  describe(`the agent in a pod of ${runtime.name}`, { skip: skip || (runtime.reason ?? false) }, () => {
     const scope = new AsyncDisposableStack();
     let node: AgentNode;
     let pod: Pod;

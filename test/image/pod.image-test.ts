@@ -4,6 +4,7 @@ import { after, before, describe, test } from "node:test";
 import type { CriClient } from "../../src/runtime/containerd/client/cri/cri-client.ts";
 import { type AgentImage, makeAgentImage } from "../support/agent-image.ts";
 import { disksOf, succeed } from "../support/cli.ts";
+import { needs } from "../support/privileges.ts";
 import { run, waitUntil } from "../support/processes.ts";
 import type { ContainerdDaemon } from "../support/runtimes/containerd-daemon.ts";
 import { connectCri, type Pod, runPod, runPodToEnd } from "../support/runtimes/cri-pod.ts";
@@ -11,11 +12,13 @@ import { appName, makeInjectionDisk, makeInjectionImages, platform, toolName } f
 import { outermostRuntimes } from "../support/runtimes/node-cli.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 
+const skip = needs("dpkg-deb");
 const fixtures = new AsyncDisposableStack();
 let image: AgentImage;
 let archive: string;
 
 before(async () => {
+  if (skip) return;
   image = await makeAgentImage(fixtures);
   archive = join(await temporaryDirectory(fixtures, "image"), "image.tar");
   await run("tar", ["-C", image.layout, "-cf", archive, "."]);
@@ -23,7 +26,7 @@ before(async () => {
 after(() => fixtures.disposeAsync());
 
 for (const runtime of await outermostRuntimes()) {
-  describe(`the image in pods of ${runtime.name}`, { skip: runtime.reason ?? false }, () => {
+  describe(`the image in pods of ${runtime.name}`, { skip: skip || (runtime.reason ?? false) }, () => {
     const scope = new AsyncDisposableStack();
     let daemon: ContainerdDaemon;
     let cri: CriClient;

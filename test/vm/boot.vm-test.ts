@@ -3,6 +3,7 @@ import { after, before, test } from "node:test";
 import { nodeLayout } from "../../src/publish/seed/node-layout.ts";
 import { appName, baseName, makeInjectionDisk, makeInjectionImages, toolName } from "../support/runtimes/injection.ts";
 import { agentStatus, boot, isWarm, runContainer, untilReady, untilWarm } from "./agent-node.ts";
+import { needsMachine as skip } from "./emulator.ts";
 import type { Machine } from "./machine.ts";
 import { makeEmptyDrive, makeNodeImage, makeProgram } from "./node-image.ts";
 
@@ -49,6 +50,7 @@ ExecStart=sh -c 'ctr -n k8s.io run --rm ${appName} first-pod >/run/first-pod 2>&
 ];
 
 before(async () => {
+  if (skip) return;
   const program = await makeProgram(fixtures);
   const disk = await makeInjectionDisk(fixtures, await makeInjectionImages(fixtures), { line: "boot", blobs: true });
   const removed = [nodeLayout.state];
@@ -79,20 +81,22 @@ async function timestamp(unit: string, property: string): Promise<number> {
   return Number(await machine.succeed(`systemctl show -p ${property} --value ${unit}`));
 }
 
-test("a seeded node starts its first pod at the first try, with no network, no state, and containerd's root mounted late", async () => {
+test("a seeded node starts its first pod at the first try, with no network, no state, and containerd's root mounted late", {
+  skip,
+}, async () => {
   await assertFirstPodStarted();
   assert.match(await machine.succeed("findmnt -n -o SOURCE,FSTYPE /var/lib/containerd"), /^\/dev\/vdb +ext4/);
   assert.match(await machine.succeed("systemctl status nodewarm"), /Status: "3 of 3 images warm"/);
 });
 
-test("systemd finds nothing wrong with the units that seed installs", async () => {
+test("systemd finds nothing wrong with the units that seed installs", { skip }, async () => {
   const { output } = await machine.run(
     "systemd-analyze verify --man=no nodewarm.service containerd.service kubelet.service",
   );
   assert.equal(output, "");
 });
 
-test("an agent that is killed starts again, and restores what was deleted meanwhile", async () => {
+test("an agent that is killed starts again, and restores what was deleted meanwhile", { skip }, async () => {
   const pid = await machine.succeed("systemctl show -p MainPID --value nodewarm");
   await machine.succeed("systemctl kill -s KILL nodewarm");
   await machine.succeed(`ctr -n k8s.io images rm --sync ${toolName}`);
@@ -102,7 +106,7 @@ test("an agent that is killed starts again, and restores what was deleted meanwh
   assert.equal(await runContainer(machine, toolName), "tool 1\n");
 });
 
-test("a containerd that is killed comes back with its images warm, and the agent stays", async () => {
+test("a containerd that is killed comes back with its images warm, and the agent stays", { skip }, async () => {
   const pid = await machine.succeed("systemctl show -p MainPID --value nodewarm");
   await machine.succeed("systemctl kill -s KILL --kill-who=main containerd");
   await machine.eventually("test $(systemctl show -p NRestarts --value containerd) -gt 0 && ctr version");
@@ -112,7 +116,7 @@ test("a containerd that is killed comes back with its images warm, and the agent
   assert.equal(await machine.succeed("systemctl show -p MainPID --value nodewarm"), pid);
 });
 
-test("neither the agent nor containerd stops with the other", async () => {
+test("neither the agent nor containerd stops with the other", { skip }, async () => {
   await machine.succeed("systemctl stop containerd");
   await machine.succeed("systemctl is-active nodewarm");
   await machine.succeed("systemctl start containerd");
@@ -123,7 +127,9 @@ test("neither the agent nor containerd stops with the other", async () => {
   await untilWarm(machine, ...names);
 });
 
-test("after a reboot with the state lost containerd mounts the disk before it starts, and the first pod starts again", async () => {
+test("after a reboot with the state lost containerd mounts the disk before it starts, and the first pod starts again", {
+  skip,
+}, async () => {
   await machine.succeed(`systemctl stop nodewarm && rm -rf ${nodeLayout.state}`);
   await machine.shutDown();
   machine = await boot(fixtures, { drives });

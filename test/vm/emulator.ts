@@ -1,6 +1,9 @@
 import { join } from "node:path";
-import { findProgram } from "../support/privileges.ts";
+import { findProgram, needs } from "../support/privileges.ts";
 import type { BootFiles } from "./boot-files.ts";
+
+/** Why no machine can run here; `false` where it can. */
+export const needsMachine = needs("qemu-system-x86_64", "debootstrap", "mkfs.ext4");
 
 export type Drive = {
   /** Of the device in the machine: `/dev/disk/by-id/virtio-<serial>`. */

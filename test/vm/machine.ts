@@ -117,7 +117,7 @@ export class Machine {
   /** Shuts it down in order and waits for the end. */
   async shutDown(): Promise<void> {
     await this.run("systemctl poweroff --no-block");
-    if (this.#process.exitCode === null) await once(this.#process, "exit", { signal: AbortSignal.timeout(120_000) });
+    if (this.#process.exitCode === null) await once(this.#process, "exit", { signal: AbortSignal.timeout(300_000) });
   }
 
   /** One command of the QEMU Machine Protocol, such as `device_del`. */
@@ -148,7 +148,7 @@ export class Machine {
   }
 
   /** Pulls a drive out, and waits until it is gone. */
-  async detach(serial: string, timeoutMs = 120_000): Promise<void> {
+  async detach(serial: string, timeoutMs = 300_000): Promise<void> {
     const { id } = driveDevice(...this.#drive(serial));
     await this.control("device_del", { id });
     const end = Date.now() + timeoutMs;

@@ -6,6 +6,7 @@ import { appName, makeInjectionDisk, makeInjectionImages, toolName } from "../su
 import type { Scope } from "../support/temporary.ts";
 import { bootFiles } from "./boot-files.ts";
 import { debianRoot } from "./debian-root.ts";
+import { needsMachine as skip } from "./emulator.ts";
 import { bootTimeoutMs, Machine } from "./machine.ts";
 import { makeNodeImage, makeProgram } from "./node-image.ts";
 
@@ -14,6 +15,7 @@ let program: string;
 let disk: { readonly path: string; readonly id: string };
 
 before(async () => {
+  if (skip) return;
   program = await makeProgram(fixtures);
   disk = await makeInjectionDisk(fixtures, await makeInjectionImages(fixtures), { line: "power", blobs: true });
 });
@@ -48,7 +50,9 @@ async function assertNothingHalf(machine: Machine): Promise<void> {
   }
 }
 
-test("injected images start after a power cut and a reboot, with the disk mounted by containerd's own unit", async () => {
+test("injected images start after a power cut and a reboot, with the disk mounted by containerd's own unit", {
+  skip,
+}, async () => {
   await using scope = new AsyncDisposableStack();
   const image = await makeNodeImage(scope, { disks: [disk.path], program, isAgentEnabled: false });
   const before = await boot(scope, image);
@@ -61,7 +65,9 @@ test("injected images start after a power cut and a reboot, with the disk mounte
   await after.shutDown();
 });
 
-test("a power cut in the middle of an injection leaves nothing that starts half, and the next one completes it", async (t) => {
+test("a power cut in the middle of an injection leaves nothing that starts half, and the next one completes it", {
+  skip,
+}, async (t) => {
   await using scope = new AsyncDisposableStack();
   const image = await makeNodeImage(scope, { disks: [disk.path], program, isAgentEnabled: false });
   const seed = Number(process.env.NODEWARM_TEST_SEED ?? Date.now() % 1e9);
