@@ -76,15 +76,15 @@ test("names are normalised, and tag and digest of those without are none", async
   const client = await serve(
     scope,
     answer(200, [
-      { Id, RepoTags, RepoDigests },
+      { Id, RepoTags, RepoDigests, Created: 1_700_000_000 },
       { Id, RepoTags: null, RepoDigests: null },
     ]),
   );
   const tags = ["docker.io/library/nginx:1.25", "docker.io/team/app:1", "localhost:5000/x:1"];
   const digests = [`docker.io/library/nginx@${Id}`, `localhost:5000/x@${Id}`];
   assert.deepEqual(await client.images(signal), [
-    { id: Id, tags, digests },
-    { id: Id, tags: [], digests: [] },
+    { id: Id, createdSeconds: 1_700_000_000, tags, digests },
+    { id: Id, createdSeconds: 0, tags: [], digests: [] },
   ]);
 });
 
