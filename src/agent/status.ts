@@ -1,4 +1,5 @@
 import type { Digest } from "../oci/descriptor.ts";
+import type { FetchProgress } from "../runtime/image-keeper.ts";
 import type { Condition, User } from "../runtime/runtime.ts";
 
 /**
@@ -44,7 +45,7 @@ export type ImageStatus = {
   readonly sets: readonly string[];
   readonly gate: boolean;
   readonly priority: number;
-  readonly progress?: { readonly fetchedBytes: number; readonly presentBytes: number; readonly totalBytes: number };
+  readonly progress?: FetchProgress;
   readonly lastError?: string;
   readonly retryInSeconds?: number;
   /** How often others took it away since the agent started. */

@@ -42,6 +42,7 @@ const commands: readonly fc.Arbitrary<Command>[] = [
   fc
     .tuple(someName, version)
     .map(([name, to]) => command(`the tag ${name} moves to ${to}`, (m) => m.moveTag(name, to))),
+  someName.map((name) => command(`the registry lies about ${name}`, (m) => m.lie(name))),
   fc
     .tuple(fc.nat(1), fc.boolean())
     .map(([host, isDown]) =>

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { DiskIdentity } from "../../../src/agent/disks/disk-finder.ts";
 import { OciError } from "../../../src/oci/oci-error.ts";
+import { parseReference } from "../../../src/oci/reference.ts";
 import { memoryImage } from "../../../src/runtime/memory-image-keeper.ts";
 import { RuntimeError } from "../../../src/runtime/runtime-error.ts";
 import { AgentSetting } from "./agent-setting.ts";
@@ -38,6 +39,8 @@ export class AgentModel {
   readonly setting = new AgentSetting();
   readonly #lists = [new Map<Name, Wish>(), new Map<Name, Wish>()] as const;
   readonly #tags = new Map<Name, number>();
+  /** Tags of which the registry lies. */
+  readonly #lies = new Set<Name>();
   /** Indexes of disks that are in their place. */
   readonly #present = new Set<number>();
   readonly #held = new Set<string>();
@@ -65,7 +68,14 @@ export class AgentModel {
 
   moveTag(name: Name, version: number): void {
     this.#tags.set(name, version);
+    this.#lies.delete(name);
     this.setting.publish(name, wordOf(name, version));
+  }
+
+  /** The registry says that the tag stands for something that it does not have. */
+  lie(name: Name): void {
+    this.#lies.add(name);
+    this.setting.registry.setTag(parseReference(name), testDigest(`never ${name}`));
   }
 
   breakRegistry(host: number, isDown: boolean): void {
@@ -159,6 +169,7 @@ export class AgentModel {
   async checkInTheEnd(): Promise<void> {
     const { setting } = this;
     for (const host of hosts.keys()) this.breakRegistry(host, false);
+    this.#endLies();
     if (!this.#isRunning) this.startRuntime();
     setting.node.others.swallowEvents(false);
     setting.space.percent = 10;
@@ -181,7 +192,12 @@ export class AgentModel {
     // It has come to rest.
     const lines = setting.log.length;
     await setting.advance(2 * minute);
-    const later = setting.log.slice(lines).filter(({ fields }) => !("action" in fields) || fields.action !== "resolve");
+    const lies = [...this.#lies].map((name) => testDigest(`never ${name}`));
+    const later = setting.log.slice(lines).filter(({ fields }) => {
+      if (!("action" in fields)) return true;
+      const isOfLie = lies.some((digest) => "digest" in fields && fields.digest === digest);
+      return fields.action !== "resolve" && !isOfLie;
+    });
     assert.deepEqual(later, [], shown);
   }
 
@@ -191,7 +207,12 @@ export class AgentModel {
     const onDisk = [...this.#newest()].some((id) =>
       disks.find((disk) => disk.id === id)?.images.some(({ names: each }) => each.includes(name)),
     );
-    if (wishes.some(({ refresh }) => refresh !== "Never"))
+    if (this.#lies.has(name) && wishes.length > 0) {
+      assert.ok(digest !== undefined && digest !== testDigest(`never ${name}`), `${name}: ${shown}`);
+      if (!wishes.some(({ refresh }) => refresh !== "Never")) return;
+      const types = this.setting.image(name).conditions.map(({ type }) => type);
+      assert.ok(types.includes("DigestUnavailable"), `${name} does not show that: ${shown}`);
+    } else if (wishes.some(({ refresh }) => refresh !== "Never"))
       assert.equal(digest, digestOf(name, this.#tags.get(name) ?? 0), `${name}: ${shown}`);
     else if (wishes.length > 0 || onDisk) assert.notEqual(digest, undefined, `${name}: ${shown}`);
     else if (!this.#pulled.has(name)) assert.equal(digest, undefined, `${name} stays: ${shown}`);
@@ -203,6 +224,16 @@ export class AgentModel {
     const isReplaced = ({ line, sequence }: DiskIdentity) =>
       free.some((other) => other.line === line && other.sequence > sequence);
     return new Set(free.filter((disk) => !isReplaced(disk)).map(({ id }) => id));
+  }
+
+  /** One that lies for ever is a trouble as others are, but where the node has something to keep. */
+  #endLies(): void {
+    for (const name of [...this.#lies]) {
+      const image = this.setting.agent.status.images.find((each) => each.name === name);
+      const isListed = this.#lists.some((list) => list.has(name));
+      if (isListed && (image?.digest === undefined || image.digest === testDigest(`never ${name}`)))
+        this.moveTag(name, this.#tags.get(name) ?? 1);
+    }
   }
 
   #listedIsAny(): boolean {

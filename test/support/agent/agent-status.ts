@@ -29,7 +29,7 @@ export const wholeStatus = {
       sets: ["tools", "test"],
       gate: true,
       priority: 5,
-      progress: { fetchedBytes: 1 << 20, presentBytes: 1 << 20, totalBytes: 8 << 20 },
+      progress: { fetchedBytes: 1 << 20, presentBytes: 1 << 20, unpackedBytes: 1 << 20, totalBytes: 8 << 20 },
       lastError: "registry.example does not answer",
       retryInSeconds: 8,
       disappearances: 4,
