@@ -1,9 +1,8 @@
 import { nodeLayout } from "../../publish/seed/node-layout.ts";
 import { RootFolder } from "../../publish/seed/root-folder.ts";
 import { type RemovedFiles, uninstallFiles } from "../../publish/seed/uninstall-files.ts";
-import { discoverRuntimes, type FoundRuntime } from "../../runtime/discovery.ts";
 import { type LeaveReport, leaveRuntime } from "../../runtime/leave-runtime.ts";
-import { isRuntimeError } from "../../runtime/runtime-error.ts";
+import { findAllRuntimes } from "../agent/find-runtimes.ts";
 import { CliError } from "../cli-error.ts";
 import type { CommandIo } from "../command.ts";
 import { formatCount } from "../format.ts";
@@ -45,7 +44,7 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
       `an agent listens at ${nodeLayout.socket}; stop it first, and whatever starts it again`,
     );
   const runtimes: LeaveReport[] = [];
-  for (const found of await runtimesOfNode()) {
+  for (const found of await findAllRuntimes()) {
     runtimes.push(await leaveRuntime(found, { signal: io.signal, onEvent: createEjectProgress(io.stderr) }));
   }
   const left = await injectedWithoutRuntime();
@@ -60,20 +59,6 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
     values.json ? `${JSON.stringify({ runtimes, ...files }, undefined, 2)}\n` : describe(runtimes, files),
   );
   return 0;
-}
-
-/** All that can be reached, Docker's overlay2 store too. */
-async function runtimesOfNode(): Promise<readonly FoundRuntime[]> {
-  const found: FoundRuntime[] = [];
-  for (const runtime of ["auto", "docker"] as const) {
-    try {
-      for (const each of await discoverRuntimes({ runtime }))
-        if (!found.some((other) => JSON.stringify(other) === JSON.stringify(each))) found.push(each);
-    } catch (error) {
-      if (!isRuntimeError(error, "not-found")) throw error;
-    }
-  }
-  return found;
 }
 
 function describe(runtimes: readonly LeaveReport[], { removed, mounted }: RemovedFiles): string {
