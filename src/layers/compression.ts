@@ -1,6 +1,7 @@
 import { createGunzip, createZstdDecompress } from "node:zlib";
 import { isSharedPiece } from "../oci/piece-buffers.ts";
-import { LayerError } from "./layer-error.ts";
+import { inflateStored, isStoredGzip } from "./deflate/stored-gzip.ts";
+import { corruptCompression as corrupt, LayerError } from "./layer-error.ts";
 import { wholeZstdFrames } from "./zstd-frames.ts";
 
 export type Compression = "gzip" | "zstd" | "none";
@@ -74,7 +75,7 @@ export async function* decompress(
       }
       return;
     case "gzip":
-      yield* inflate(rest, createGunzip({ chunkSize: outputBytes, ...streamOptions }), signal, "gzip", inputsHeld);
+      yield* gunzip(rest, magic, signal);
       return;
     case "zstd":
       yield* inflate(
@@ -102,6 +103,46 @@ const streamOptions = {
   readableObjectMode: true,
   readableHighWaterMark: outputAhead,
 };
+
+/** `start` is the first piece of `input`. */
+async function* gunzip(
+  input: AsyncGenerator<Uint8Array>,
+  start: Uint8Array,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  let rest = input;
+  if (isStoredGzip(start)) {
+    let behind: Uint8Array;
+    try {
+      behind = yield* inflateStored(input, signal);
+    } catch (error) {
+      void input.return(undefined);
+      throw error instanceof Error && "errno" in error && "code" in error && String(error.code).startsWith("Z_")
+        ? corrupt("gzip", reasonOf(error), error)
+        : error;
+    }
+    rest = rejoin(behind, input);
+    const first = await firstPiece(rest);
+    if (first === undefined) return;
+    rest = rejoin(first, rest);
+    // Another member, or zeros.
+    if (first[0] === 0) return await readZeros(rest, signal);
+  }
+  yield* inflate(rest, createGunzip({ chunkSize: outputBytes, ...streamOptions }), signal, "gzip", inputsHeld);
+}
+
+async function firstPiece(input: AsyncGenerator<Uint8Array>): Promise<Uint8Array | undefined> {
+  for (let next = await input.next(); !next.done; next = await input.next())
+    if (next.value.length > 0) return next.value;
+  return undefined;
+}
+
+async function readZeros(input: AsyncGenerator<Uint8Array>, signal: AbortSignal): Promise<void> {
+  for await (const piece of input) {
+    signal.throwIfAborted();
+    if (trailingZeros(piece, 0) < piece.length) throw corrupt("gzip", "other bytes follow its end");
+  }
+}
 
 async function* rejoin(start: Uint8Array, iterator: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {
   try {
@@ -195,8 +236,4 @@ function reasonOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   if (message === "unexpected end of file") return "it is cut short";
   return message === "stream.push() after EOF" ? "other bytes follow its end" : message;
-}
-
-function corrupt(name: string, reason: string, cause?: unknown): LayerError {
-  return new LayerError("corrupt-compression", `the layer's ${name} stream is damaged: ${reason}`, { cause });
 }

@@ -23,6 +23,11 @@ export function limitError(name: string, value: number, what: string): LayerErro
   return new LayerError("limit", `${what} exceeds the limit of ${value}; --limit ${name}=VALUE raises it`);
 }
 
+/** A compressed stream is damaged. */
+export function corruptCompression(name: string, reason: string, cause?: unknown): LayerError {
+  return new LayerError("corrupt-compression", `the layer's ${name} stream is damaged: ${reason}`, { cause });
+}
+
 const shownBytes = 200;
 
 /** A path as people can read it: quotes, escapes for what is no printable ASCII or valid UTF-8, long ones cut. */
