@@ -16,8 +16,10 @@ import { findDaemonProcess } from "../../src/runtime/docker/daemon-process.ts";
 import { readDockerRegistryAccess } from "../../src/runtime/docker/registry/docker-registry-access.ts";
 import { makeCertificates } from "../support/certificates.ts";
 import { type FaultRegistry, type FaultRegistryOptions, startFaultRegistry } from "../support/fault-registry.ts";
-import { makeImage } from "../support/image-maker.ts";
+import { makeImage, pushToRegistry } from "../support/image-maker.ts";
 import { waitUntil } from "../support/processes.ts";
+import { startRegistry } from "../support/registry.ts";
+import { AgentNode } from "../support/runtimes/agent-node.ts";
 import type { DockerDaemon, DockerSettings } from "../support/runtimes/docker-daemon.ts";
 import { dockerRuntimes } from "../support/runtimes/docker-fleet.ts";
 import { file, tar } from "../support/tar-maker.ts";
@@ -125,6 +127,22 @@ for (const { runtime, store } of runtimes) {
       const access = await readDockerRegistryAccess(docker.address);
       assert.deepEqual(access.environment, environment);
       assert.deepEqual(access.problems, []);
+    });
+
+    test("mirrors of Docker Hub, by an agent that runs", async () => {
+      await using inner = new AsyncDisposableStack();
+      const registry = await startRegistry();
+      inner.defer(() => registry.stop());
+      const configuration = { "registry-mirrors": [registry.origin] };
+      const { node, docker } = await AgentNode.startDocker(inner, runtime, { store, configuration });
+      const { layout, tool } = node.images;
+      await pushToRegistry(layout, tool.manifest, { origin: registry.origin, repository: "team/tool", tag: "v1" });
+      const ref = "docker.io/team/tool:v1";
+      await node.configure([{ ref }], { registries: [], docker: { overlay2: store === "overlay2" } });
+      await node.startAgent();
+      await node.untilWarm(ref);
+      assert.equal(await docker.run(ref), "tool 1\n");
+      assert.equal(await node.stop(), 0);
     });
 
     test("the settings of another process that calls itself dockerd do not count", async () => {

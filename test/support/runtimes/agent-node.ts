@@ -11,7 +11,7 @@ import { startRegistry, type TestRegistry } from "../registry.ts";
 import { type Scope, temporaryDirectory } from "../temporary.ts";
 import type { ContainerdDaemon, ContainerdOptions } from "./containerd-daemon.ts";
 import type { DockerDaemon } from "./docker-daemon.ts";
-import type { DockerRuntime } from "./docker-fleet.ts";
+import type { DockerOptions, DockerRuntime } from "./docker-fleet.ts";
 import type { ContainerdRuntime } from "./fleet.ts";
 import { type InjectionImages, makeInjectionImages } from "./injection.ts";
 
@@ -58,8 +58,9 @@ export class AgentNode {
   static async startDocker(
     scope: Scope,
     runtime: DockerRuntime,
+    options: DockerOptions = {},
   ): Promise<{ readonly node: AgentNode; readonly docker: DockerDaemon }> {
-    const docker = await runtime.start(scope);
+    const docker = await runtime.start(scope, options);
     return { node: await AgentNode.#over(scope, docker.containerd, docker.address), docker };
   }
 
