@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { run } from "../suite/command.ts";
@@ -48,4 +49,11 @@ export async function measureBuild(
   const usage = await measureProgram(program, args);
   const [disk] = z.object({ disks: z.array(diskReport).length(1) }).parse(JSON.parse(usage.stdout)).disks;
   return { usage, disk };
+}
+
+/** Starts the program's Node to do nothing, with a cold page cache: no program that runs on it takes less. */
+export async function measureBareNode(): Promise<ProgramUsage> {
+  const bundled = join(await bundledProgram(), "../node");
+  await dropPageCache();
+  return measureProgram(existsSync(bundled) ? bundled : process.execPath, ["-e", "0"]);
 }

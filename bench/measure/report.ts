@@ -25,7 +25,7 @@ export function renderReport(report: BenchReport): string {
   const { machine, sets } = report;
   const parts = [
     `${machine.processor}, ${machine.cores} cores, ${significant(machine.memoryBytes / 2 ** 30)} GiB; ${machine.system}, Linux ${machine.kernel}, ${machine.fileSystem}; Node ${machine.node}; load average before: ${machine.loadAverage.map(significant).join(" ")}`,
-    `Pull: \`ctr image pull\` of containerd ${report.containerd}, then \`sync -f\`. Medians of alternating runs, page cache dropped before each; (±) is half the range.`,
+    `Pull: \`ctr image pull\` of containerd ${report.containerd}, then \`sync -f\`. Medians of alternating runs, page cache dropped before each; (±) is half the range. *node s*: what Node takes to start and do nothing.`,
     markdownTable(
       ["set", "images", "layers", "entries", "contents", "gzip MB", "tar MB"],
       sets.map((set) => [
@@ -53,7 +53,19 @@ export function wallTarget(name: string): number {
 }
 
 function speedTable(rows: readonly SpeedRow[]): string {
-  const head = ["images", "runs", "build s", "pull s", "ratio", "", "build CPU s", "cores", "pull CPU s", "cores"];
+  const head = [
+    "images",
+    "runs",
+    "node s",
+    "build s",
+    "pull s",
+    "ratio",
+    "",
+    "build CPU s",
+    "cores",
+    "pull CPU s",
+    "cores",
+  ];
   head.push("peak MiB", "", "temp / disk", "files", "", "same bytes");
   return markdownTable(
     head,
@@ -62,6 +74,7 @@ function speedTable(rows: readonly SpeedRow[]): string {
       return [
         row.name,
         String(row.runs),
+        significant(row.nodeSeconds),
         wall(row.build, row.runs),
         row.pull ? wall(row.pull, row.runs) : "",
         row.ratio === undefined ? "" : row.ratio.toFixed(2),
