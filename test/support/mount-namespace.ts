@@ -4,12 +4,15 @@ import { readlink } from "node:fs/promises";
 import { run, waitUntil } from "./processes.ts";
 import type { Scope } from "./temporary.ts";
 
-/** A process that sleeps in a mount namespace of its own until the scope ends; its id. Needs root and `unshare`. */
+/** A process that sleeps in a mount namespace of its own, in `folder`, until the scope ends; its id. Needs root and `unshare`. */
 export async function startInMountNamespace(
   scope: Scope,
   propagation: "private" | "slave" | "shared" = "private",
+  folder = "/",
 ): Promise<number> {
-  const child = spawn("unshare", ["--mount", "--propagation", propagation, "sleep", "900"], { stdio: "ignore" });
+  // The shell enters it there: what was entered before would be the folder of the namespace that this one was made of.
+  const sleep = ["sh", "-c", 'cd "$0" && exec sleep 900', folder];
+  const child = spawn("unshare", ["--mount", "--propagation", propagation, ...sleep], { stdio: "ignore" });
   await once(child, "spawn");
   const exit = once(child, "exit");
   scope.defer(async () => {

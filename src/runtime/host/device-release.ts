@@ -3,6 +3,7 @@ import { basename } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { User } from "../runtime.ts";
 import { type DeviceNumber, formatDeviceNumber } from "./device-number.ts";
+import { findDeviceUsers } from "./device-users.ts";
 import { findDeviceHolders } from "./holders.ts";
 import { isDeviceInUse, loopBackingFile } from "./loop-device.ts";
 import { errorCode } from "./system-calls.ts";
@@ -37,7 +38,8 @@ export async function readRelease(
 ): Promise<Release> {
   for (const end = Date.now() + releaseMs; ; await sleep(pollMs, undefined, { signal })) {
     if (!(await isHeld(device))) return { isReleased: true, heldBy: [] };
-    const users = [...(await known()), ...(await mountUsers(device.number))];
+    const seen = [...(await known()), ...(await mountUsers(device.number))];
+    const users = seen.length > 0 ? seen : await processesOn(device.number);
     const heldBy = [...new Map(users.map((user) => [`${user.kind} ${user.name}`, user])).values()];
     if (heldBy.length > 0 || Date.now() > end) return { isReleased: false, heldBy };
   }
@@ -49,6 +51,15 @@ async function mountUsers(number: DeviceNumber): Promise<User[]> {
     if (containerId !== undefined) return { kind: "container", name: containerId };
     return { kind: "process", name: isOwn ? `mounted on ${mountPoints.join(", ")}` : `${pid} (${name})` };
   });
+}
+
+async function processesOn(number: DeviceNumber): Promise<User[]> {
+  const users = await findDeviceUsers(number);
+  return users.map(({ pid, name, containerId }) =>
+    containerId === undefined
+      ? { kind: "process", name: `${pid} (${name})` }
+      : { kind: "container", name: containerId },
+  );
 }
 
 async function isHeld({ number, file }: DiskDevice): Promise<boolean> {
