@@ -39,6 +39,7 @@ for (const runtime of runtimes) {
         report.conditions.map(({ type }) => type),
         ["NoLayerBlobs"],
       );
+      assert.match(report.conditions[0]?.message ?? "", /push, save and export .* not possible.*--blobs/);
       const listed = await docker.docker("images", "--format", "{{.Repository}}:{{.Tag}}");
       assert.deepEqual(listed.trim().split("\n").sort(), [appName, baseName, toolName]);
       assert.equal(await docker.run(appName), "variant 1\n");
@@ -49,6 +50,16 @@ for (const runtime of runtimes) {
       await docker.restart();
       assert.equal(await docker.run(appName), "variant 1\n");
       assert.match(await docker.docker("history", appName), /IMAGE/);
+    });
+
+    test("docker counts and shows images whose lower layers stand on something else", async () => {
+      const app = images.app.manifest.digest.slice("sha256:".length, "sha256:".length + 12);
+      assert.match(await docker.docker("history", "--no-trunc", appName), /IMAGE/);
+      assert.match(await docker.docker("image", "ls", "--digests"), new RegExp(app));
+      const usage = await docker.docker("system", "df", "--verbose");
+      assert.match(usage, /SHARED SIZE/);
+      assert.match(usage, new RegExp(appName.slice(0, appName.indexOf(":"))));
+      assert.match(await docker.docker("image", "inspect", appName), new RegExp(images.app.manifest.digest));
     });
 
     test("docker rmi takes an image away, and injecting again brings it back", async () => {

@@ -9,7 +9,10 @@ import { isFrom, parseVersion } from "../version-number.ts";
  * one that refuses breaks all such pods of the node, of pulled images too. So a disk that cannot be mapped is not put there, unless nothing
  * can be mapped on this node and there is nothing to break. Throws `RuntimeError` `failed-precondition`.
  */
-export async function refuseUnmappable(node: ContainerdNode, mountPoint: string): Promise<void> {
+export async function refuseUnmappable(
+  node: Pick<ContainerdNode, "version" | "mountNamespace" | "snapshotsFolder">,
+  mountPoint: string,
+): Promise<void> {
   if (!isFrom2(node.version, 3)) return;
   const trial = await tryIdMappedMount(mountPoint, node.mountNamespace);
   if (trial.isSupported) return;
