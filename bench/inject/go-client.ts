@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { imageDocuments } from "../../src/runtime/containerd/inject/disk-documents.ts";
+import { DiskDocuments } from "../../src/runtime/containerd/inject/disk-documents.ts";
 import { planChains, recordNames, topChainID } from "../../src/runtime/containerd/inject/plan.ts";
 import { emptyName } from "../../src/runtime/containerd/ownership.ts";
 import { openDiskSource } from "../../src/runtime/host/disk-source.ts";
@@ -34,10 +34,11 @@ export async function writeGoPlan(
 ): Promise<void> {
   const { disk } = await openDiskSource(where.disk);
   try {
+    const documents = new DiskDocuments(disk);
     const images = await Promise.all(
       disk.index.images.map(async (image) => ({
         Snapshot: { Name: topChainID(image), Tree: image.tree },
-        Documents: (await imageDocuments(disk, image)).map(({ kind, digest, bytes }) => ({
+        Documents: (await documents.of(image)).map(({ kind, digest, bytes }) => ({
           Digest: digest,
           Bytes: Buffer.from(bytes).toString("base64"),
           Labels: { [`bench/${kind}`]: digest, "containerd.io/gc.root": "bench" },

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { HostError } from "./host-error.ts";
-import { swapInLink } from "./link-swap.ts";
+import { renameToNew, swapInLink } from "./link-swap.ts";
 import { syncDirectory, syncFilesystem } from "./sync-filesystem.ts";
 
 test("an empty folder, another link and nothing become the link, and nothing is left beside", async () => {
@@ -35,6 +35,17 @@ test("a folder with something in it and a file stay as they are", async () => {
   assert.deepEqual(await readdir(join(work, "folder")), ["inside"]);
   assert.equal(await readFile(join(work, "file"), "utf8"), "kept");
   assert.deepEqual((await readdir(work)).sort(), ["file", "folder"]);
+});
+
+test("a file gets a name that nobody has, and takes none from anybody", async () => {
+  await using scope = new AsyncDisposableStack();
+  const work = await temporaryDirectory(scope, "rename");
+  for (const name of ["one", "other"]) await writeFile(join(work, name), name);
+  assert.equal(await renameToNew(join(work, "one"), join(work, "new")), true);
+  assert.equal(await renameToNew(join(work, "other"), join(work, "new")), false);
+  assert.equal(await readFile(join(work, "new"), "utf8"), "one");
+  assert.deepEqual((await readdir(work)).sort(), ["new", "other"]);
+  await assert.rejects(renameToNew(join(work, "gone"), join(work, "newer")), { code: "ENOENT" });
 });
 
 test("whoever looks while it happens sees the folder or a link, never nothing", async () => {

@@ -1,12 +1,13 @@
 import { randomBytes } from "node:crypto";
-import { lstat, readlink, rename, rmdir, symlink, unlink } from "node:fs/promises";
+import { link, lstat, readlink, rename, rmdir, symlink, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { HostError } from "./host-error.ts";
 import { call, errorCode } from "./system-calls.ts";
 
 /** include/uapi/linux/fcntl.h. */
 const atCurrentFolder = -100;
-/** include/uapi/linux/fs.h: RENAME_EXCHANGE. */
+/** include/uapi/linux/fs.h: RENAME_NOREPLACE, RENAME_EXCHANGE. */
+const renameNoReplace = 1;
 const renameExchange = 2;
 /** Numbers of renameat2(2) (asm/unistd_64.h, asm-generic/unistd.h). */
 const renameat2Number: Readonly<Record<string, number>> = {
@@ -93,12 +94,32 @@ async function replaceFolder(beside: string, folder: string): Promise<void> {
   }
 }
 
+/**
+ * Renames a file to a name that nobody has. False when somebody does: then nothing is changed. On file systems without RENAME_NOREPLACE
+ * both names are the file's for a moment. Not durable until `syncFilesystem`. Throws what `node:fs` gives.
+ */
+export async function renameToNew(from: string, to: string): Promise<boolean> {
+  try {
+    if (await rename2(from, to, renameNoReplace)) return true;
+    await link(from, to);
+    await unlink(from);
+    return true;
+  } catch (error) {
+    if (errorCode(error) === "EEXIST") return false;
+    throw error;
+  }
+}
+
+function exchange(one: string, other: string): Promise<boolean> {
+  return rename2(one, other, renameExchange);
+}
+
 /** False where the kernel or the file system cannot. */
-async function exchange(one: string, other: string): Promise<boolean> {
+async function rename2(from: string, to: string, flags: number): Promise<boolean> {
   const number = renameat2Number[process.arch];
   if (number === undefined) return false;
   try {
-    await call("renameat2", number, atCurrentFolder, one, atCurrentFolder, other, renameExchange);
+    await call("renameat2", number, atCurrentFolder, from, atCurrentFolder, to, flags);
     return true;
   } catch (error) {
     if (errorCode(error) === "EINVAL" || errorCode(error) === "ENOSYS") return false;

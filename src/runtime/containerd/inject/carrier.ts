@@ -2,11 +2,8 @@ import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
 import { mkdir, open, readFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import { indexName } from "../../../disk/index-document.ts";
 import { blockDeviceIdentity } from "../../host/block-devices.ts";
-import { bindDisk, lockDisk } from "../../host/disk-lock.ts";
-import { diskMountPoint } from "../../host/disk-mount-point.ts";
-import { detachStaleMount } from "../../host/stale-mount.ts";
+import { bindDisk } from "../../host/disk-lock.ts";
 import { syncFilesystem } from "../../host/sync-filesystem.ts";
 import type { OpenDisk } from "../../runtime.ts";
 import { isRuntimeError, RuntimeError } from "../../runtime-error.ts";
@@ -28,7 +25,6 @@ import {
 import type { AtStep } from "./job.ts";
 import { snapshotNumber } from "./linked-snapshots.ts";
 import type { Meter } from "./meter.ts";
-import { refuseUnmappable } from "./user-namespaces.ts";
 
 type Place = {
   readonly node: ContainerdNode;
@@ -55,15 +51,22 @@ export async function ensureEmpty(place: Place): Promise<void> {
   await makeEmptySnapshot(place, emptyName, "empty", { [label.disk]: sharedOwner }, async () => {});
 }
 
-/**
- * The snapshot of a disk with the disk mounted on it, both made where they are missing. What to mount there is written into its folder,
- * under the mount, for a boot without containerd.
- */
-export async function ensureCarrier(place: Place, openDisk: OpenDisk, signal: AbortSignal): Promise<OwnedSnapshot> {
-  const { node, state, atStep } = place;
-  const { source } = openDisk;
+/** The snapshot of a disk, made where it is missing. `isNew`: what to mount there is in its folder already. */
+export async function ensureCarrier(
+  place: Place,
+  file: CarrierFile,
+): Promise<{ readonly carrier: OwnedSnapshot; readonly isNew: boolean }> {
+  const known = carrierOf(place.state, file.id);
+  if (known !== undefined) return { carrier: known, isNew: false };
+  const labels = { [label.disk]: file.id, [label.line]: file.line, [label.sequence]: String(file.sequence) };
+  const fill = (fs: string) => writeCarrierFile(fs, file);
+  return { carrier: await makeEmptySnapshot(place, carrierName(file.id), "carrier", labels, fill), isNew: true };
+}
+
+/** What is to be mounted on the carrier of a disk at a boot without containerd. */
+export async function carrierFile({ source }: Pick<OpenDisk, "source">): Promise<CarrierFile> {
   const identity = await blockDeviceIdentity(source.path);
-  const file: CarrierFile = {
+  return {
     formatVersion: "1",
     id: source.id,
     line: source.line,
@@ -71,65 +74,17 @@ export async function ensureCarrier(place: Place, openDisk: OpenDisk, signal: Ab
     source: resolve(source.path),
     ...(identity && { identity }),
   };
-  const labels = {
-    [label.disk]: source.id,
-    [label.line]: source.line,
-    [label.sequence]: String(source.sequence),
-  };
-  const mountPoint = diskMountPoint(source.id);
-  await using _ = await lockDisk(node.local, source.id, signal);
-  atStep("mount disk");
-  // Only root passes: the trees of a disk hold setuid programs. Containers come through the carrier.
-  await mkdir(node.local(mountPoint), { recursive: true, mode: 0o700 });
-  await detachStaleMount(node.mounts, source.id, node.local);
-  const { isNew } = await node.mounts.mountDisk(source, mountPoint);
-  try {
-    await requireMounted(node, mountPoint, source);
-    await refuseUnmappable(node, mountPoint);
-    const known = carrierOf(state, source.id);
-    const carrier =
-      known ??
-      (await makeEmptySnapshot(place, carrierName(source.id), "carrier", labels, (fs) => writeCarrierFile(fs, file)));
-    atStep("mount carrier");
-    await mountOnCarrier(node, carrier, file);
-    return carrier;
-  } catch (error) {
-    // Without a carrier no ejection would find it.
-    if (isNew) await node.mounts.unmount(mountPoint).catch(() => {});
-    throw error;
-  }
 }
 
-/** The id stands in the second line of the index. */
-const indexHeadBytes = 256;
-
-/**
- * What is mounted must be what was verified: a file that was written over while an older disk was mounted from it still shows that one. Throws
- * `RuntimeError` `failed-precondition`.
- */
-async function requireMounted(
-  node: ContainerdNode,
-  mountPoint: string,
-  { id, path }: OpenDisk["source"],
+/** Shows the mounted disk on its carrier, whose folder says under the mount what is to be mounted there. */
+export async function showOnCarrier(
+  { node, atStep }: Pick<Place, "node" | "atStep">,
+  { carrier, isNew }: { readonly carrier: OwnedSnapshot; readonly isNew: boolean },
+  file: CarrierFile,
 ): Promise<void> {
-  const handle = await open(node.local(`${mountPoint}/${indexName}`), constants.O_RDONLY | constants.O_NOFOLLOW);
-  try {
-    const head = Buffer.alloc(indexHeadBytes);
-    await handle.read(head, 0, indexHeadBytes, 0);
-    if (head.includes(`"id": "${id}"`)) return;
-  } finally {
-    await handle.close();
-  }
-  throw new RuntimeError(
-    "failed-precondition",
-    `${path} was verified as disk ${id}, but another one is mounted from it: was the file changed in place? Put new disks there under another name, or by rename, and inject again`,
-  );
-}
-
-async function mountOnCarrier(node: ContainerdNode, carrier: OwnedSnapshot, file: CarrierFile): Promise<void> {
+  atStep("mount carrier");
   const fs = fsPath(node, carrier.number);
-  const table = await node.mounts.table();
-  if (table.at(fs) === undefined) {
+  if (!isNew && (await node.mounts.table()).at(fs) === undefined) {
     // The file under the mount tells the next boot where to look, and the disk may have moved since.
     const local = node.local(fs);
     await mkdir(local, { recursive: true, mode: 0o755 });

@@ -1,22 +1,19 @@
 import { randomUUID } from "node:crypto";
-import { link, lstat, mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { lstat, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type Digest, digestHex } from "../../../oci/descriptor.ts";
+import { renameToNew } from "../../host/link-swap.ts";
 import { syncFilesystem } from "../../host/sync-filesystem.ts";
-import { errorCode } from "../../host/system-calls.ts";
 import { sideBySide } from "../../side-by-side.ts";
 import type { ImageDocument } from "./disk-documents.ts";
-import type { InjectJob } from "./job.ts";
+import type { JobPlace } from "./job.ts";
 
 /**
  * Puts documents into the content store as files, to be claimed; the digests of those that were put. containerd would sync each one three
  * times while it writes it, here all share two syncs: the time to usable images halves. A name that means a digest appears only once its
  * bytes are durable, and nothing is put where containerd would not share it between namespaces.
  */
-export async function placeDocuments(
-  job: InjectJob,
-  documents: readonly ImageDocument[],
-): Promise<ReadonlySet<Digest>> {
+export async function placeDocuments(job: JobPlace, documents: readonly ImageDocument[]): Promise<ReadonlySet<Digest>> {
   const { node } = job;
   if (node.sharingPolicy === "isolated") return new Set();
   const folder = node.local(`${node.blobsFolder}/sha256`);
@@ -42,12 +39,9 @@ export async function placeDocuments(
       job.atStep("place document");
       const beside = waiting.get(digest);
       if (beside === undefined) return;
-      try {
-        await link(beside, `${folder}/${digestHex(digest)}`);
-        placed.add(digest);
-      } catch (error) {
-        if (errorCode(error) !== "EEXIST") throw error;
-      }
+      if (!(await renameToNew(beside, `${folder}/${digestHex(digest)}`))) return;
+      waiting.delete(digest);
+      placed.add(digest);
     });
     if (placed.size > 0) await syncFilesystem(root);
     return placed;
@@ -63,7 +57,7 @@ async function removeLeft(root: string, prefix: string): Promise<void> {
 }
 
 /** Whether a document has a file in the content store: a collection takes those that are not claimed yet. */
-export async function isPlaced({ node }: InjectJob, digest: Digest): Promise<boolean> {
+export async function isPlaced({ node }: JobPlace, digest: Digest): Promise<boolean> {
   return isThere(node.local(`${node.blobsFolder}/sha256/${digestHex(digest)}`));
 }
 

@@ -5,9 +5,9 @@ import type { NewBlob, WriteResult } from "../client/content-writer.ts";
 import type { Labels } from "../client/label.ts";
 import { label } from "../ownership.ts";
 import { chainEnds } from "./chain-snapshots.ts";
-import { type ImageDocument, imageDocuments } from "./disk-documents.ts";
+import type { ImageDocument } from "./disk-documents.ts";
 import { isPlaced, placeDocuments } from "./document-files.ts";
-import type { InjectJob } from "./job.ts";
+import type { JobPlace } from "./job.ts";
 import { topChainID } from "./plan.ts";
 
 /**
@@ -15,10 +15,11 @@ import { topChainID } from "./plan.ts";
  * garbage collection what they refer to (containerd, `docs/garbage-collection.md`). Blobs that are there already get the references that
  * they lack, and stay whose they were.
  */
-export async function writeDocuments(job: InjectJob, images: readonly IndexImage[]): Promise<void> {
+export async function writeDocuments(job: JobPlace, images: readonly IndexImage[]): Promise<void> {
+  if (images.length === 0) return;
   const read: { readonly image: IndexImage; readonly documents: readonly ImageDocument[] }[] = [];
   await sideBySide(images, async (image) => {
-    read.push({ image, documents: await imageDocuments(job.open.disk, image) });
+    read.push({ image, documents: await job.documents.of(image) });
   });
   const placed = await placeDocuments(
     job,
@@ -31,7 +32,7 @@ export async function writeDocuments(job: InjectJob, images: readonly IndexImage
 }
 
 async function writeDocument(
-  job: InjectJob,
+  job: JobPlace,
   image: IndexImage,
   document: ImageDocument,
   isFileThere: boolean,
@@ -51,7 +52,7 @@ async function writeDocument(
 
 /** Claims the file of a document, or has containerd write it. */
 async function record(
-  job: InjectJob,
+  job: JobPlace,
   blob: NewBlob,
   { digest, bytes }: ImageDocument,
   isFileThere: boolean,
@@ -73,7 +74,7 @@ async function record(
   return leased.contentWriter.write(blob, bytes);
 }
 
-function referencesOf(job: InjectJob, image: IndexImage, { kind, child }: ImageDocument): Labels {
+function referencesOf(job: JobPlace, image: IndexImage, { kind, child }: ImageDocument): Labels {
   switch (kind) {
     case "index":
       return { "containerd.io/gc.ref.content.m.0": child ?? "" };

@@ -5,20 +5,22 @@ import type { ContainerdNode } from "../containerd-node.ts";
 import { usesLayerImages } from "../layer-cache.ts";
 import { lockNode } from "../node-lock.ts";
 import type { OwnedState } from "../owned-state.ts";
-import { ensureCarrier, ensureEmpty } from "./carrier.ts";
+import { carrierFile, ensureCarrier, ensureEmpty, showOnCarrier } from "./carrier.ts";
 import { completeChains } from "./chains.ts";
 import { disksAway } from "./disks-away.ts";
+import { writeDocuments } from "./documents.ts";
 import { linkLayerImages } from "./erofs-layers.ts";
 import { blobConditions, refuseUnfit, wantedImages } from "./fitness.ts";
-import { removeLeases, withLease } from "./injection-lease.ts";
-import type { AtStep, InjectJob } from "./job.ts";
+import { newLeaseID, removeLeases, withLease } from "./injection-lease.ts";
+import type { AtStep, InjectJob, JobPlace } from "./job.ts";
 import { Meter } from "./meter.ts";
+import { type MountedDisk, mountOnNode } from "./mounted-disk.ts";
 import { isChainComplete, isCommitted, topChainID } from "./plan.ts";
 import { relinkToNewer } from "./relink.ts";
 import { repairLinks, withdrawOccupied } from "./repair-links.ts";
 import { type Survey, survey } from "./survey.ts";
 import { removeUnfinished } from "./unfinished.ts";
-import { makeImagesUsable } from "./usable-images.ts";
+import { firstImages, makeImagesUsable } from "./usable-images.ts";
 import { userNamespaceConditions } from "./user-namespaces.ts";
 
 /**
@@ -37,36 +39,51 @@ export async function injectDisk(
   const secondsPassed = () => (performance.now() - started) / 1000;
   refuseUnfit(node, open);
   const wanted = wantedImages(open, options.images);
-  await using _ = await lockNode(node, options.signal);
-  const found = await survey(node, open, wanted, options);
-  const { state } = found;
+  await using held = new AsyncDisposableStack();
+  held.use(await lockNode(node, options.signal));
   const meter = new Meter();
-  await removeUnfinished(node, state.snapshots, meter, atStep);
+  // What takes longest before the first snapshot, beside the look at the node.
+  const mounting = mountOnNode(node, open, atStep, options.signal);
+  mounting.catch(() => {});
+  held.defer(async () => (await mounting.catch(() => undefined))?.[Symbol.asyncDispose]());
 
-  const skipped = new Map(found.skipped);
+  const skipped = new Map<IndexImage, Condition>();
   const done = new Map<IndexImage, InjectedImage>();
   const conditions: Condition[] = [...userNamespaceConditions(node), ...blobConditions(node, open)];
   let usableSeconds = 0;
-  await withLease(node, meter, options.signal, async (leased) => {
-    const job = await startJob({ node, leased, open, options, state, meter, atStep });
-    const taken = await takeOver(job, found);
-    conditions.push(...taken.occupied);
-    for (const [image, condition] of taken.withdrawn) skipped.set(image, condition);
-    await makeImagesUsable(
-      job,
-      found.plans.filter(({ image }) => !taken.withdrawn.has(image)),
-      done,
-    );
-    usableSeconds = secondsPassed();
-    if (!options.chains) return;
-    const images = found.plans.map(({ image }) => image);
-    conditions.push(...(await completeChains(job, images)));
-    for (const [image, injected] of done) done.set(image, { ...injected, chain: "complete" });
+  const leaseID = newLeaseID();
+  const look = () => survey(node, open, wanted, options, leaseID);
+  const found = await withLease({ node, id: leaseID, meter, signal: options.signal }, look, async (leased, found) => {
+    const { state, documents, plans } = found;
+    for (const [image, condition] of found.skipped) skipped.set(image, condition);
+    await removeUnfinished(node, state.snapshots, meter, atStep);
+    const place: JobPlace = { node, leased, open, options, state, documents, meter, atStep };
+    // The documents of the first image stand on nothing.
+    const first = firstImages(plans);
+    const written = mounting.then(() => writeDocuments(place, first));
+    const work = async (): Promise<void> => {
+      const { job, shown } = await startJob(place, mounting);
+      const begun = allOf([written, shown]);
+      const rest = async (): Promise<void> => {
+        const taken = await takeOver(job, found);
+        conditions.push(...taken.occupied);
+        for (const [image, condition] of taken.withdrawn) skipped.set(image, condition);
+        const usable = plans.filter(({ image }) => !taken.withdrawn.has(image));
+        await makeImagesUsable(job, usable, { images: first, done: begun }, done);
+        usableSeconds = secondsPassed();
+        if (!options.chains) return;
+        const images = plans.map(({ image }) => image);
+        conditions.push(...(await completeChains(job, images)));
+        for (const [image, injected] of done) done.set(image, { ...injected, chain: "complete" });
+      };
+      await allOf([begun, rest()]);
+    };
+    await allOf([written, work()]);
   });
   await removeLeases(node, found.leases, meter, atStep);
   return {
     disk: open.disk.id,
-    images: wanted.map((image) => done.get(image) ?? skippedImage(node, image, skipped.get(image), state)),
+    images: wanted.map((image) => done.get(image) ?? skippedImage(node, image, skipped.get(image), found.state)),
     conditions,
     calls: meter.calls,
     transactions: meter.transactions,
@@ -74,16 +91,33 @@ export async function injectDisk(
   };
 }
 
-/** Mounts the disk where the snapshots to come lead, and makes what they stand on. */
-async function startJob(place: Omit<InjectJob, "carrier" | "away">): Promise<InjectJob> {
-  const [carrier, , away] = await allOf([
-    ensureCarrier(place, place.open, place.options.signal),
+/**
+ * Makes what the snapshots to come stand on, and shows the disk, once it is mounted, on its carrier. That is under way yet when this is done, unless
+ * containerd looks through it: `shown`.
+ */
+async function startJob(
+  place: JobPlace,
+  mounting: Promise<MountedDisk>,
+): Promise<{ readonly job: InjectJob; readonly shown: Promise<void> }> {
+  const file = await carrierFile(place.open);
+  const [ensured, , away] = await allOf([
+    // A disk that cannot be mounted gets none.
+    mounting.then(() => ensureCarrier(place, file)),
     usesLayerImages(place.node) ? undefined : ensureEmpty(place),
     disksAway(place.node, place.state, place.open.disk.id),
   ]);
-  const job = { ...place, carrier, away };
-  if (usesLayerImages(job.node)) await linkLayerImages(job);
-  return job;
+  const job = { ...place, carrier: ensured.carrier, away };
+  const shown = (async () => {
+    await using mounted = await mounting;
+    await showOnCarrier(place, ensured, file);
+    mounted.keep();
+  })();
+  shown.catch(() => {});
+  if (usesLayerImages(job.node)) {
+    await shown;
+    await linkLayerImages(job);
+  }
+  return { job, shown };
 }
 
 /** Puts right what of this disk and of older ones is there already; images whose snapshot cannot be put right are withdrawn. */

@@ -1,23 +1,40 @@
 import { randomUUID } from "node:crypto";
+import { allOf } from "../../side-by-side.ts";
 import type { NamespaceClient } from "../client/containerd-client.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import { label } from "../ownership.ts";
 import type { AtStep } from "./job.ts";
 import type { Meter } from "./meter.ts";
 
-/** Does `work` under a lease, which keeps from garbage collection what nothing refers to yet. It has no end: clocks may be wrong. */
-export async function withLease(
-  node: ContainerdNode,
-  meter: Meter,
-  signal: AbortSignal,
-  work: (leased: NamespaceClient) => Promise<void>,
-): Promise<void> {
+/** Who takes a lease, and how it is called. */
+type LeaseCall = {
+  readonly node: ContainerdNode;
+  readonly id: string;
+  readonly meter: Meter;
+  readonly signal: AbortSignal;
+};
+
+/** A name for the lease of a call. */
+export function newLeaseID(): string {
+  return `nodewarm-${randomUUID()}`;
+}
+
+/**
+ * Does `work` under a lease, which keeps from garbage collection what nothing refers to yet. It has no end: clocks may be wrong. `before` is done
+ * while it is made, and not under it; its result is that of all.
+ */
+export async function withLease<Found>(
+  { node, id, meter, signal }: LeaseCall,
+  before: () => Promise<Found>,
+  work: (leased: NamespaceClient, found: Found) => Promise<void>,
+): Promise<Found> {
   signal.throwIfAborted();
-  const id = `nodewarm-${randomUUID()}`;
   meter.count("lease");
-  await node.in.leases.create(id, { [label.lease]: "inject" });
+  const created = node.in.leases.create(id, { [label.lease]: "inject" });
   try {
-    await work(node.in.withLease(id));
+    const [found] = await allOf([before(), created]);
+    await work(node.in.withLease(id), found);
+    return found;
   } finally {
     meter.count("lease");
     // Whoever comes next deletes it otherwise.
@@ -26,9 +43,9 @@ export async function withLease(
 }
 
 /** Leases of calls that were killed: under the lock nobody works under them. What they hold is ours to complete, so they go last. */
-export async function staleLeases(node: ContainerdNode): Promise<readonly string[]> {
+export async function staleLeases(node: ContainerdNode, ownLease: string): Promise<readonly string[]> {
   const leases = await node.in.leases.list();
-  return leases.flatMap(({ id, labels }) => (labels[label.lease] === undefined ? [] : [id]));
+  return leases.flatMap(({ id, labels }) => (labels[label.lease] === undefined || id === ownLease ? [] : [id]));
 }
 
 export async function removeLeases(

@@ -1,12 +1,11 @@
 import { lstat } from "node:fs/promises";
 import type { IndexImage } from "../../../disk/reader/disk-index.ts";
-import type { DiskReader } from "../../../disk/reader/disk-reader.ts";
 import { type Digest, digestHex } from "../../../oci/descriptor.ts";
 import { isRuntimeError } from "../../runtime-error.ts";
 import { sideBySide } from "../../side-by-side.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import type { OwnedState } from "../owned-state.ts";
-import { imageDocuments } from "./disk-documents.ts";
+import type { DiskDocuments } from "./disk-documents.ts";
 import { recordNames } from "./plan.ts";
 
 /**
@@ -15,7 +14,7 @@ import { recordNames } from "./plan.ts";
  */
 export async function withMissingDocuments(
   node: ContainerdNode,
-  disk: DiskReader,
+  documents: DiskDocuments,
   images: readonly IndexImage[],
   state: OwnedState,
 ): Promise<ReadonlySet<IndexImage>> {
@@ -24,7 +23,7 @@ export async function withMissingDocuments(
   const recorded = images.filter((image) => recordNames(image, node.namespace).every((name) => state.images.has(name)));
   const incomplete = new Set<IndexImage>();
   await sideBySide(recorded, async (image) => {
-    for (const { digest } of await imageDocuments(disk, image)) {
+    for (const { digest } of await documents.of(image)) {
       const isThere = (known.has(digest) || (await hasRecord(node, digest))) && (await hasFile(node, digest));
       if (!isThere) incomplete.add(image);
     }

@@ -5,7 +5,7 @@ import type { Condition, InjectOptions, OpenDisk } from "../../runtime.ts";
 import { allOf, sideBySide } from "../../side-by-side.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import { type OwnedState, readOwnedState } from "../owned-state.ts";
-import { checkImage } from "./disk-documents.ts";
+import { DiskDocuments } from "./disk-documents.ts";
 import { staleLeases } from "./injection-lease.ts";
 import { withMissingDocuments } from "./missing-documents.ts";
 import { type ImagePlan, planImage } from "./plan.ts";
@@ -14,6 +14,7 @@ import { sandboxImages, whySkipped } from "./skipped-images.ts";
 /** What an injection has to do, found out under the lock before anything is changed. */
 export type Survey = {
   readonly state: OwnedState;
+  readonly documents: DiskDocuments;
   /** Of killed calls. */
   readonly leases: readonly string[];
   readonly skipped: ReadonlyMap<IndexImage, Condition>;
@@ -23,19 +24,21 @@ export type Survey = {
 
 /**
  * Looks at the node, and plans from that. Meanwhile the index and the documents of the images are verified, so that nothing is claimed from
- * a disk that is broken. Throws `DiskError` and `RuntimeError`.
+ * a disk that is broken. `ownLease`: id of that of this call. Throws `DiskError` and `RuntimeError`.
  */
 export async function survey(
   node: ContainerdNode,
   open: OpenDisk,
   wanted: readonly IndexImage[],
   options: InjectOptions,
+  ownLease: string,
 ): Promise<Survey> {
+  const documents = new DiskDocuments(open.disk);
   const [state, leases, sandboxes] = await allOf([
     readOwnedState(node),
-    staleLeases(node),
+    staleLeases(node, ownLease),
     sandboxImages(node),
-    verifyImages(open, wanted, options.signal),
+    verifyImages(open, documents, wanted, options.signal),
   ]);
   const { index } = open.disk;
   const skipped = new Map<IndexImage, Condition>();
@@ -44,14 +47,19 @@ export async function survey(
     if (condition !== undefined) skipped.set(image, condition);
   }
   const images = wanted.filter((image) => !skipped.has(image));
-  const broken = await withMissingDocuments(node, open.disk, images, state);
+  const broken = await withMissingDocuments(node, documents, images, state);
   const plans = images.map((image) =>
     planImage(index, image, state, { ...options, namespace: node.namespace, lacksDocuments: broken.has(image) }),
   );
-  return { state, leases, skipped, plans };
+  return { state, documents, leases, skipped, plans };
 }
 
-async function verifyImages({ disk }: OpenDisk, images: readonly IndexImage[], signal: AbortSignal): Promise<void> {
+async function verifyImages(
+  { disk }: OpenDisk,
+  documents: DiskDocuments,
+  images: readonly IndexImage[],
+  signal: AbortSignal,
+): Promise<void> {
   await verifyAreas(disk, [areaKind.index], signal, "build the disk again");
-  await sideBySide(images, (image) => checkImage(disk, image));
+  await sideBySide(images, (image) => documents.check(image));
 }

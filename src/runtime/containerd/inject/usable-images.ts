@@ -12,6 +12,19 @@ import { writeRecords } from "./records.ts";
 /** The first image alone, so that it need not wait for others; then many, which share a sync. */
 const imagesAtOnce = [1, 64];
 
+/** Those of the first batch that have something left to do. */
+export function firstImages(plans: readonly ImagePlan[]): IndexImage[] {
+  return plans.slice(0, imagesAtOnce[0]).flatMap(({ image, isComplete }) => (isComplete ? [] : [image]));
+}
+
+/** What is begun before the snapshots can be. */
+export type Begun = {
+  /** Those whose documents are being written. */
+  readonly images: readonly IndexImage[];
+  /** Before it is done no image gets its names. */
+  readonly done: Promise<unknown>;
+};
+
 /**
  * Phase 1: makes images usable, each by one snapshot and its records; where snapshots are layer images, by all of its chain. Tells of each as
  * soon as it is. What was done comes batch by batch into `done`.
@@ -19,11 +32,12 @@ const imagesAtOnce = [1, 64];
 export async function makeImagesUsable(
   job: InjectJob,
   plans: readonly ImagePlan[],
+  begun: Begun,
   done: Map<IndexImage, InjectedImage>,
 ): Promise<void> {
   for (const batch of batches(plans)) {
     job.options.signal.throwIfAborted();
-    await injectBatch(job, batch);
+    await injectBatch(job, batch, begun);
     for (const plan of batch) {
       const image = injectedImage(job, plan);
       done.set(plan.image, image);
@@ -42,13 +56,17 @@ function injectedImage({ node, state }: InjectJob, plan: ImagePlan): InjectedIma
   };
 }
 
-async function injectBatch(job: InjectJob, plans: readonly ImagePlan[]): Promise<void> {
+async function injectBatch(job: InjectJob, plans: readonly ImagePlan[], begun: Begun): Promise<void> {
   const unfinished = plans.filter(({ isComplete }) => !isComplete);
   const images = unfinished.map(({ image }) => image);
   const tops = new Map(unfinished.flatMap(({ top }) => (top === undefined ? [] : [[top.name, top]])));
   await allOf([
     usesLayerImages(job.node) ? makeCachedSnapshots(job, images) : makeLinkedSnapshots(job, [...tops.values()]),
-    writeDocuments(job, images),
+    writeDocuments(
+      job,
+      images.filter((image) => !begun.images.includes(image)),
+    ),
+    begun.done,
   ]);
   await writeRecords(job, unfinished);
 }
