@@ -115,8 +115,8 @@ test("a device with unreadable bytes is refused when it is attached, with the re
 }, async () => {
   await machine.detach("nodewarm-failing");
   await machine.attach("nodewarm-failing");
-  await untilAgent(machine, "the disk is broken", (status) =>
-    /is broken: .*cannot be read: EIO/.test(diskOf(status, failing.id)?.reason ?? ""),
+  await untilAgent(machine, "the disk is broken", ({ disks }) =>
+    disks.some(({ reason }) => /cannot be read: EIO/.test(reason)),
   );
   const { code } = await tryContainer(machine, failingName);
   assert.notEqual(code, 0);

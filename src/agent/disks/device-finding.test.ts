@@ -96,7 +96,8 @@ describe("block devices", { skip: needs("losetup") }, () => {
       assert.deepEqual([source.kind, source.path, source.id], ["block-device", path, id]);
       await assert.rejects(finder.removeFile(path, id), failsAs("not-trusted", path));
       await finder.configure({ folders: [], devices: [path], allow: ["flee", id.slice(0, 12)] });
-      assert.equal((await finder.find({ signal }))[0]?.state, "refused");
+      const [refused] = await finder.find({ signal });
+      assert.equal(refused?.state, "refused", refused?.reason);
       await assert.rejects(finder.open(path), failsAs("not-trusted"));
       await finder.configure({ folders: [], devices: [], allow: [entry] });
       assert.deepEqual(await finder.find({ signal }), []);

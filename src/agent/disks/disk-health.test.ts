@@ -35,7 +35,7 @@ describe("storage that fails", { skip: needs("losetup", "mount", "dd") }, () => 
       ...options,
       onDoubt: (path) => told.push(`doubt ${basename(path)}`),
       onChange: () => told.push("change"),
-      probe: async (path) => void told.push(`probe ${basename(path)}`),
+      probe: (path) => told.push(`probe ${basename(path)}`),
     });
     scope.defer(async () => health.close());
     const fail = (device: string) =>
@@ -180,7 +180,11 @@ describe("storage that fails", { skip: needs("losetup", "mount", "dd") }, () => 
     assert.equal((await findState(finder, path, "refused")).isAltered, true);
     await writer.close();
     assert.equal((await findState(finder, path, "trusted")).isAltered, undefined);
+    await chmod(path, 0o666);
+    assert.equal((await findState(finder, path, "refused")).isAltered, undefined);
     await spoilByte(path, small.sizeBytes - 1);
+    assert.equal((await next((disk) => disk.isAltered === true))?.state, "refused");
+    await chmod(path, 0o644);
     const spoiled = await next(({ state: now }) => now === "checking" || now === "broken");
     assert.equal(spoiled?.isAltered, true);
     assert.equal((await findState(finder, path, "broken")).isAltered, true);

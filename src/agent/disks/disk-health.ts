@@ -19,8 +19,8 @@ type Health = DiskHealthOptions & {
   readonly onDoubt: (path: string) => void;
   /** `conditions` has another answer. */
   readonly onChange: () => void;
-  /** Asks the storage of a disk whether it answers. */
-  readonly probe: (path: string) => Promise<void>;
+  /** Begins to ask the storage of a disk whether it answers. */
+  readonly probe: (path: string) => void;
 };
 
 /**
@@ -61,7 +61,7 @@ export class DiskHealth {
     if (nowMs - this.#probedMs >= probeMs) {
       this.#probedMs = nowMs;
       await this.#lookForReadOnly(trusted);
-      for (const path of trusted) await probe(path);
+      for (const path of trusted) probe(path);
     }
     for (const path of this.#doubts) {
       const againMs = (this.#doubtedMs.get(path) ?? Number.NEGATIVE_INFINITY) + doubtMs;

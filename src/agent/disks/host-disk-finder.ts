@@ -40,6 +40,8 @@ export class HostDiskFinder implements DiskFinder {
   readonly #known = new Map<string, KnownDisk>();
   /** Paths that are looked at again though nothing shows a change. */
   readonly #stale = new Set<string>();
+  /** Paths whose storage has been asked and has not answered yet. */
+  readonly #probing = new Set<string>();
   readonly #health: DiskHealth;
   #places: DiskPlaces;
   #watch: PlaceWatch;
@@ -57,7 +59,7 @@ export class HostDiskFinder implements DiskFinder {
       ...health,
       onDoubt: (path) => this.#verifyAgain(path),
       onChange: () => this.#changed.tell(),
-      probe: (path) => this.#probe(path),
+      probe: (path) => void this.#probe(path),
     });
     this.#watch = this.#makeWatch();
   }
@@ -161,8 +163,17 @@ export class HostDiskFinder implements DiskFinder {
   }
 
   async #examine({ path, kind, stamp, modifiedNs, refusal, failure }: Candidate): Promise<void> {
-    if (stamp === undefined || refusal !== undefined || failure !== undefined) return this.#forget(path);
     const known = this.#known.get(path);
+    if (stamp === undefined || failure !== undefined || (refusal !== undefined && known === undefined))
+      return this.#forget(path);
+    if (refusal !== undefined) {
+      this.#forget(path);
+      // Whether it is written to meanwhile counts all the same.
+      const refused: Finding = { type: "refused", identity: undefined, reason: refusal };
+      this.#known.set(path, knownDisk({ kind, stamp, modifiedNs }, refused, known));
+      this.#stale.add(path);
+      return;
+    }
     const isKnown = known !== undefined && sameStamp(known.stamp, stamp) && known.finding.type !== "busy";
     if (isKnown && !this.#stale.has(path)) return;
     this.#forget(path);
@@ -196,8 +207,10 @@ export class HostDiskFinder implements DiskFinder {
   /** Asks the storage of a disk that is trusted whether its index can still be read. */
   async #probe(path: string): Promise<void> {
     const known = this.#known.get(path);
-    if (known?.finding.type !== "sound") return;
+    if (known?.finding.type !== "sound" || this.#probing.has(path)) return;
+    this.#probing.add(path);
     await this.#inspect({ ...known, path }, known, true);
+    this.#probing.delete(path);
     if (this.#known.get(path) !== known) this.#changed.tell();
   }
 

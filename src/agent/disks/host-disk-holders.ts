@@ -1,14 +1,20 @@
 import { stat } from "node:fs/promises";
 import { decodeDeviceNumber } from "../../runtime/host/device-number.ts";
+import { lockDisk } from "../../runtime/host/disk-lock.ts";
 import { readDiskSource } from "../../runtime/host/disk-source.ts";
 import { findDeviceHolders } from "../../runtime/host/holders.ts";
 import { findLoopDevice, isDeviceInUse } from "../../runtime/host/loop-device.ts";
 import type { User } from "../../runtime/runtime.ts";
 import type { DiskHolders } from "./disk-holders.ts";
 
+/** Somebody mounts it; it is asked about again later. */
+const lockMs = 5000;
+
 /** Asks the kernel: mounts of all processes, and the device itself, which also overlays hold that do not name it. Needs root. */
 export class HostDiskHolders implements DiskHolders {
-  async find(path: string): Promise<readonly User[]> {
+  async find(path: string, id: string): Promise<readonly User[]> {
+    // The device is opened alone for a moment, and whoever mounts it then fails.
+    await using _ = await lockDisk((local) => local, id, AbortSignal.timeout(lockMs));
     const device = await deviceOf(path);
     if (device === undefined || !(await isDeviceInUse(device))) return [];
     const { rdev } = await stat(device, { bigint: true });

@@ -33,14 +33,17 @@ export type Openable = {
 /** A device that does not answer must not stop the agent. */
 const answerMs = 5000;
 
-/** `silent`: there was no answer for five seconds; resolves when there is one. */
+/** One that has answered before may only be busy. */
+const answerAgainMs = 30_000;
+
+/** `silent`: there was no answer in time; resolves when there is one. */
 export type Inspection = { readonly result: DiskIdentity | Finding } | { readonly silent: Promise<unknown> };
 
-/** As `inspectCandidate`, but waits five seconds at most. */
+/** As `inspectCandidate`, but waits for an answer only so long. */
 export async function inspectInTime(candidate: Openable, isFresh = false): Promise<Inspection> {
   const inspected = inspectCandidate(candidate, isFresh);
   const timer = Promise.withResolvers<undefined>();
-  const timeout = setTimeout(() => timer.resolve(undefined), answerMs);
+  const timeout = setTimeout(() => timer.resolve(undefined), isFresh ? answerAgainMs : answerMs);
   const result = await Promise.race([inspected, timer.promise]);
   clearTimeout(timeout);
   return result === undefined ? { silent: inspected } : { result };

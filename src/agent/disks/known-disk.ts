@@ -27,6 +27,8 @@ export type KnownDisk = {
   readonly stamp: SeenDisk;
   /** When its bytes were written last, of a file: owner and mode leave that as it is. */
   readonly modifiedNs: bigint | undefined;
+  /** This file or device was found sound at some time. */
+  readonly wasVerified: boolean;
   /** It was verified, and written to since, or is being written to. */
   readonly isAltered: boolean;
   readonly finding: Finding;
@@ -38,12 +40,18 @@ export function knownDisk(
   finding: Finding,
   before: KnownDisk | undefined,
 ): KnownDisk {
-  const isSameFile = before?.stamp.inode === stamp.inode && before.stamp.device === stamp.device;
-  const wasVerified = before?.finding.type === "sound" || before?.isAltered === true;
+  const isSame = before?.stamp.inode === stamp.inode && before.stamp.device === stamp.device;
+  const wasVerified = finding.type === "sound" || (isSame && before.wasVerified);
   const isWritten = before?.modifiedNs !== modifiedNs || before?.stamp.sizeBytes !== stamp.sizeBytes;
   const isInDoubt = before?.isAltered === true || isWritten || finding.type === "busy";
-  const isAltered = finding.type !== "sound" && isSameFile && wasVerified && isInDoubt;
-  return { kind, stamp, modifiedNs, finding, isAltered };
+  return {
+    kind,
+    stamp,
+    modifiedNs,
+    finding,
+    wasVerified,
+    isAltered: finding.type !== "sound" && wasVerified && isInDoubt,
+  };
 }
 
 /** What the agent is told of a candidate. */
@@ -53,11 +61,11 @@ export function foundDisk(
   allow: readonly string[],
   conditions: readonly Condition[] = [],
 ): FoundDisk {
-  if (refusal !== undefined)
-    return { path, kind, state: "refused", reason: refusal, trustEntry: "", identity: undefined };
   const finding = known?.finding;
   const isDamaged = finding?.type === "broken" && finding.isDamaged === true;
   const altered = known?.isAltered || isDamaged ? { isAltered: true } : {};
+  if (refusal !== undefined)
+    return { path, kind, state: "refused", reason: refusal, trustEntry: "", identity: undefined, ...altered };
   const identity = finding?.type === "busy" ? undefined : finding?.identity;
   const trustEntry = kind === "file" ? dirname(path) : (allowEntry(identity, allow) ?? "");
   const found = { path, kind, trustEntry, identity, ...altered };

@@ -60,13 +60,13 @@ export class Looker {
     const nowMs = this.#parts.clock.nowMs();
     const ids = new Set(injected.map(({ id }) => id));
     const detachable = found.filter(({ state, identity }) => state === "trusted" && identity && !ids.has(identity.id));
-    const paths = new Set(detachable.map(({ path }) => path));
-    for (const path of this.#holders.keys()) if (!paths.has(path)) this.#holders.delete(path);
-    for (const path of paths) {
+    const disks = new Map(detachable.map(({ path, identity }) => [path, identity?.id ?? ""]));
+    for (const path of this.#holders.keys()) if (!disks.has(path)) this.#holders.delete(path);
+    for (const [path, id] of disks) {
       const last = this.#holders.get(path);
       if (last !== undefined && nowMs - last.atMs < holdersMs) continue;
       // What cannot be asked is not said to be free.
-      const users = await this.#parts.holders.find(path).catch(() => undefined);
+      const users = await this.#parts.holders.find(path, id).catch(() => undefined);
       if (users === undefined) this.#holders.delete(path);
       else this.#holders.set(path, { atMs: nowMs, users });
     }

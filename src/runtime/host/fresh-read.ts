@@ -5,8 +5,8 @@ import { callHere } from "./system-calls.ts";
 /** include/uapi/linux/fadvise.h. */
 const adviceNotNeeded = 4;
 
-/** For a device that is there and answers. */
-const answerMs = 5000;
+/** Storage that is busy answers late; one that takes so long does not. */
+const answerMs = 30_000;
 
 /** By path: reads that have not been answered; each keeps a thread of the pool until it is. */
 const waiting = new Map<string, { readonly settled: Promise<unknown>; isLate: boolean }>();

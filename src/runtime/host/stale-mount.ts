@@ -9,6 +9,9 @@ import type { Mounts } from "./mounts.ts";
 /** The id stands in the second line of the index. */
 const headBytes = 256;
 
+/** For a device that is there and answers. */
+const answerMs = 5000;
+
 /** What is mounted on the mount point of a disk, if it is a disk. */
 export async function diskMountOf(mounts: Mounts, id: string): Promise<MountEntry | undefined> {
   const entry = (await mounts.table()).at(diskMountPoint(id));
@@ -38,7 +41,7 @@ export async function detachStaleMount(mounts: Mounts, id: string, local: (path:
 
 /** Whether the device itself gives the id, and not only what the kernel remembers of it. */
 async function answers(indexPath: string, id: string): Promise<boolean> {
-  const head = await readFresh(indexPath, headBytes).catch(() => undefined);
+  const head = await readFresh(indexPath, headBytes, answerMs).catch(() => undefined);
   return head?.includes(`"id": "${id}"`) ?? false;
 }
 
