@@ -146,11 +146,15 @@ describe(`nodewarm agent and registries that fail, ${runtime?.name}`, { skip: ru
     for (const { name, ref } of served)
       assert.equal(await node.daemon.run({ namespace: "k8s.io", image: ref }), `${name} 1\n`);
     for (const { registry } of served) registry.mend();
-    await node.until("all tags have moved", (status) =>
-      served.every(({ ref, second }) => {
-        const image = imageIn(status, ref);
-        return image?.digest === second.manifest.digest && image.phase === "Warm";
-      }),
+    // The next try may be more than a minute away by now.
+    await node.until(
+      "all tags have moved",
+      (status) =>
+        served.every(({ ref, second }) => {
+          const image = imageIn(status, ref);
+          return image?.digest === second.manifest.digest && image.phase === "Warm";
+        }),
+      240_000,
     );
     for (const { name, ref } of served)
       assert.equal(await node.daemon.run({ namespace: "k8s.io", image: ref }), `${name} 2\n`);

@@ -102,7 +102,7 @@ describe(`nodewarm agent and a registry that lies, ${runtime?.name}`, { skip: ru
     registry.mend();
     const layer = second.layers.at(-1)?.descriptor.digest ?? "";
     registry.fault(new RegExp(`blobs/${layer}`), { kind: "wrong-bytes" }, always);
-    await node.until("the layer is refused", (each) => /bytes that came for layer/.test(lie(each) ?? ""), 120_000);
+    await node.until("the layer is refused", (each) => /bytes that came for layer/.test(lie(each) ?? ""), 240_000);
     assert.equal(await node.container(ref), "1\n");
     registry.mend();
     await node.until(
@@ -111,7 +111,7 @@ describe(`nodewarm agent and a registry that lies, ${runtime?.name}`, { skip: ru
         const { phase, digest, conditions } = imageIn(status, ref) ?? {};
         return phase === "Warm" && digest === second.manifest.digest && conditions?.length === 0;
       },
-      120_000,
+      240_000,
     );
     assert.equal(await node.container(ref), "2\n");
   });

@@ -304,5 +304,13 @@ test("what was given up for space is not fetched under a new digest either", () 
   const memory = { ...asked, resolved: told(d2) };
   const evicted = { ...known, evicted: { [d1]: { atSeconds: 0 } } };
   const decision = decideOn({ sets: listed, record: evicted, memory });
-  assert.deepEqual([inShort(decision), decision.images.get(web)?.phase], [[], "Held"]);
+  const { phase, conditions } = decision.images.get(web) ?? assert.fail();
+  assert.deepEqual(
+    [inShort(decision), phase, conditions.map(({ type }) => type)],
+    [[], "Held", ["Updating", "Evicted"]],
+  );
+  assert.match(conditions[1]?.message ?? "", /^given up for space at 1970-01-01T00:00:00.000Z: /);
+  const broken = { ...known, evicted: { [d1]: { atSeconds: Number.MAX_SAFE_INTEGER } } };
+  const shown = decideOn({ sets: listed, record: broken, memory: asked }).images.get(web)?.conditions;
+  assert.match(shown?.[0]?.message ?? "", /^given up for space: /);
 });

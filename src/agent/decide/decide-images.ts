@@ -134,8 +134,19 @@ function withNotes(
   if (settled.phase === "Warm" && record !== undefined && record.digest !== image.wanted?.digest)
     conditions.push({ type: "TagKept", message: `${image.name} is ${record.digest} on this node, set by others` });
   if (isEvicted(view, image))
-    conditions.push({ type: "Evicted", message: "given up for space: too much of the file system is in use" });
+    conditions.push({
+      type: "Evicted",
+      message: `given up for space${since(view, image)}: too much of the file system was in use`,
+    });
   // Said above as it is now.
   const notes = (memory.notes.get(image.name) ?? []).filter(({ type }) => type !== "TagKept");
   return { ...settled, conditions: [...conditions, ...notes] };
+}
+
+/** As the clock of the node had it. */
+function since({ record }: View, { wanted }: DesiredImage): string {
+  const given = wanted && record.evicted[wanted.digest];
+  // What no calendar has was written by a clock that was broken.
+  const time = new Date((given?.atSeconds ?? Number.NaN) * 1000);
+  return Number.isNaN(time.getTime()) ? "" : ` at ${time.toISOString()}`;
 }

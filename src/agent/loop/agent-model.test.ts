@@ -85,6 +85,12 @@ const commands: readonly fc.Arbitrary<Command>[] = [
       m.setting.space.percent = percent;
     }),
   ),
+  fc.constantFrom(10, 78, 90).map((percent) =>
+    command(`${percent} % of all inodes are in use`, (m) => {
+      m.setting.space.inodePercent = percent;
+    }),
+  ),
+  fc.constant(command("a look at the node shows nonsense", (m) => m.breakLook())),
   fc.constantFrom(0, 30, 400, 5000).map((ms) =>
     command(`calls take ${ms} ms`, (m) => {
       m.setting.latencyMs = ms;

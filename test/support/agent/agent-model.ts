@@ -155,6 +155,17 @@ export class AgentModel {
     await this.setting.restart(keepsState);
   }
 
+  /** The next look at the node shows what no runtime says, and the agent does not expect. */
+  breakLook(): void {
+    const { images } = this.setting.node;
+    images.observe = async () => {
+      Reflect.deleteProperty(images, "observe");
+      const digest = testDigest("odd");
+      const content = { digest, isWarm: true, missing: "", users: undefined as never };
+      return { images: [], contents: new Map([[digest, content]]) };
+    };
+  }
+
   stopRuntime(): void {
     this.#isRunning = false;
     this.setting.node.others.stop();
@@ -173,6 +184,7 @@ export class AgentModel {
     if (!this.#isRunning) this.startRuntime();
     setting.node.others.swallowEvents(false);
     setting.space.percent = 10;
+    setting.space.inodePercent = 10;
     setting.pressure = "";
     setting.latencyMs = 50;
     for (const [index, disk] of disks.entries())
