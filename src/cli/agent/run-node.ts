@@ -37,9 +37,12 @@ export type NodeOptions = {
  */
 export async function runNode({ given, environment, log, signal }: NodeOptions): Promise<readonly AgentStatus[]> {
   await using resources = new AsyncDisposableStack();
+  // Read beside the documents.
+  const opening = FolderState.open(given.state, { signal });
+  opening.catch(() => {});
+  resources.defer(async () => (await opening.catch(() => undefined))?.close());
   let current = await firstConfiguration(given, log);
-  const state = await FolderState.open(given.state, { signal });
-  resources.defer(() => state.close());
+  const state = await opening;
   const disks = await HostDiskFinder.open({ places: placesOf(current, given), state });
   resources.defer(() => disks.close());
 

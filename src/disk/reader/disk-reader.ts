@@ -2,7 +2,7 @@ import { hash } from "node:crypto";
 import { type ByteSource, openFileSource } from "../../filesystem/byte-source.ts";
 import { blockBytes } from "../../filesystem/erofs/constants.ts";
 import { ErofsError } from "../../filesystem/erofs/erofs-error.ts";
-import { ErofsImage } from "../../filesystem/erofs/reader/erofs-image.ts";
+import { ErofsImage, type ReaderOptions } from "../../filesystem/erofs/reader/erofs-image.ts";
 import { readWholeFile } from "../../filesystem/erofs/reader/file-data.ts";
 import type { Inode } from "../../filesystem/erofs/reader/inode-parser.ts";
 import { lookup } from "../../filesystem/erofs/reader/lookup.ts";
@@ -41,10 +41,10 @@ export class DiskReader {
   /**
    * Opens a file or block device. Throws `DiskError`, `ErofsError`, or what `open(2)` gives.
    */
-  static async openPath(path: string): Promise<DiskReader> {
+  static async openPath(path: string, options: ReaderOptions = {}): Promise<DiskReader> {
     const source = await openFileSource(path);
     try {
-      return await DiskReader.open(source);
+      return await DiskReader.open(source, options);
     } catch (error) {
       await source.close();
       throw error;
@@ -52,8 +52,8 @@ export class DiskReader {
   }
 
   /** Takes over `source`: `close` closes it. When this throws it stays the caller's. */
-  static async open(source: ByteSource): Promise<DiskReader> {
-    const image = await openImage(source);
+  static async open(source: ByteSource, options: ReaderOptions = {}): Promise<DiskReader> {
+    const image = await openImage(source, options);
     const index = parseDiskIndex(await readDiskFile(image, indexPath, maxIndexBytes), source.name);
     const bytes = await readDiskFile(image, filesPath, maxFilesBytes);
     const id = hash("sha256", bytes, "hex");
@@ -125,9 +125,9 @@ export async function readUncheckedIndex(source: ByteSource, maxBytes: number): 
   return parseDiskIndex(await readDiskFile(image, indexPath, maxBytes), source.name);
 }
 
-async function openImage(source: ByteSource): Promise<ErofsImage> {
+async function openImage(source: ByteSource, options: ReaderOptions = {}): Promise<ErofsImage> {
   try {
-    return await ErofsImage.open(source);
+    return await ErofsImage.open(source, options);
   } catch (error) {
     if (!(error instanceof ErofsError) || error.code !== "not-erofs") throw error;
     throw new DiskError("not-a-disk", `${source.name} is not a cache disk: it holds no EROFS file system`, {

@@ -19,12 +19,15 @@ export type DiskSource = {
   readonly sequence: number;
 };
 
+/** A block at a time: what is done with disks on a node reads little of their metadata, and nothing of their layers. */
+const readerOptions = { segmentBytes: blockBytes };
+
 /**
  * Opens the disk in a file or block device without mounting it; the caller closes `disk`. Superblock, index and the id over
  * `/nodewarm.files` are checked. Throws `DiskError`, `ErofsError`, or what `open(2)` gives.
  */
 export async function openDiskSource(path: string): Promise<{ disk: DiskReader; source: DiskSource }> {
-  const disk = await DiskReader.openPath(path);
+  const disk = await DiskReader.openPath(path, readerOptions);
   try {
     return { disk, source: describeSource(path, disk, await stat(path)) };
   } catch (error) {
@@ -38,7 +41,7 @@ export async function diskSourceOf(
   path: string,
   handle: FileHandle,
 ): Promise<{ disk: DiskReader; source: DiskSource }> {
-  const disk = await DiskReader.open(await handleSource(path, handle));
+  const disk = await DiskReader.open(await handleSource(path, handle), readerOptions);
   return { disk, source: describeSource(path, disk, await handle.stat()) };
 }
 

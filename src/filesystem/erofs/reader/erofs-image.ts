@@ -21,6 +21,13 @@ export type DirectoryBlock = {
   readonly isLast: boolean;
 };
 
+export type ReaderOptions = {
+  /** Memory for metadata that was read. Default: 64 MiB. */
+  readonly cacheBytes?: number;
+  /** How much metadata is read at once, a power of two of at least 4096. Default: 64 KiB, which may reach into data beside it. */
+  readonly segmentBytes?: number;
+};
+
 const defaultCacheBytes = 64 << 20;
 const maxLinkTargetBytes = 4095;
 const noXattrs: readonly Xattr[] = [];
@@ -35,21 +42,22 @@ export class ErofsImage {
   readonly superblock: Superblock;
   readonly #cache: SegmentCache;
 
-  private constructor(source: ByteSource, superblock: Superblock, cacheBytes: number) {
+  private constructor(source: ByteSource, superblock: Superblock, { cacheBytes, segmentBytes }: ReaderOptions) {
     this.source = source;
     this.superblock = superblock;
-    this.#cache = new SegmentCache(source, superblock.blockCount * blockBytes, cacheBytes);
+    const endBytes = superblock.blockCount * blockBytes;
+    this.#cache = new SegmentCache(source, endBytes, cacheBytes ?? defaultCacheBytes, segmentBytes);
   }
 
   /** The source stays the caller's to close. */
-  static async open(source: ByteSource, options: { readonly cacheBytes?: number } = {}): Promise<ErofsImage> {
+  static async open(source: ByteSource, options: ReaderOptions = {}): Promise<ErofsImage> {
     if (source.sizeBytes < blockBytes) {
       throw new ErofsError("not-erofs", `${source.name} is not an EROFS image: it has only ${source.sizeBytes} bytes`);
     }
     const block = Buffer.alloc(blockBytes);
     await source.read(0, block);
     const superblock = parseSuperblock(block, source.sizeBytes, source.name);
-    return new ErofsImage(source, superblock, options.cacheBytes ?? defaultCacheBytes);
+    return new ErofsImage(source, superblock, options);
   }
 
   /** The end of the image; a source may go on behind it. */

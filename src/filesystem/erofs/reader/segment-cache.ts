@@ -1,7 +1,8 @@
 import type { ByteSource } from "../../byte-source.ts";
 import { ErofsError } from "../erofs-error.ts";
 
-const segmentBytes = 64 * 1024;
+/** Of neighbouring inodes and directories: most walks need what follows, too. */
+const defaultSegmentBytes = 64 * 1024;
 
 /**
  * Keeps what was read last of a source, in segments, so that walks over neighbouring inodes and directories cost few
@@ -11,21 +12,23 @@ export class SegmentCache {
   readonly #source: ByteSource;
   readonly #endBytes: number;
   readonly #maxSegments: number;
+  readonly #segmentBytes: number;
   readonly #segments = new Map<number, Buffer>();
   #lastNumber = -1;
   #last: Buffer = Buffer.alloc(0);
 
   /** Nothing at or behind `endBytes` is read; `budgetBytes` bounds the memory. */
-  constructor(source: ByteSource, endBytes: number, budgetBytes: number) {
+  constructor(source: ByteSource, endBytes: number, budgetBytes: number, segmentBytes = defaultSegmentBytes) {
     this.#source = source;
+    this.#segmentBytes = segmentBytes;
     this.#endBytes = endBytes;
     this.#maxSegments = Math.max(2, Math.floor(budgetBytes / segmentBytes));
   }
 
   /** The bytes if they are at hand, so that the caller need not wait. */
   peek(position: number, length: number): Buffer | undefined {
-    const number = Math.floor(position / segmentBytes);
-    const offset = position - number * segmentBytes;
+    const number = Math.floor(position / this.#segmentBytes);
+    const offset = position - number * this.#segmentBytes;
     if (number !== this.#lastNumber) {
       const segment = this.#segments.get(number);
       if (segment === undefined) return undefined;
@@ -47,8 +50,8 @@ export class SegmentCache {
     if (!(position >= 0 && position + length <= this.#endBytes)) {
       throw new ErofsError("corrupt", `${what} lies outside of the image: ${length} bytes at ${position}`);
     }
-    const first = Math.floor(position / segmentBytes);
-    const last = Math.floor((position + Math.max(length, 1) - 1) / segmentBytes);
+    const first = Math.floor(position / this.#segmentBytes);
+    const last = Math.floor((position + Math.max(length, 1) - 1) / this.#segmentBytes);
     if (first === last) {
       await this.#load(first);
       const bytes = this.peek(position, length);
@@ -58,7 +61,7 @@ export class SegmentCache {
     let done = 0;
     for (let number = first; number <= last; number++) {
       const segment = await this.#load(number);
-      const from = Math.max(0, position - number * segmentBytes);
+      const from = Math.max(0, position - number * this.#segmentBytes);
       done += segment.copy(result, done, from, Math.min(segment.length, from + length - done));
     }
     return result;
@@ -67,8 +70,8 @@ export class SegmentCache {
   async #load(number: number): Promise<Buffer> {
     const known = this.#segments.get(number);
     if (known !== undefined) return known;
-    const position = number * segmentBytes;
-    const segment = Buffer.allocUnsafeSlow(Math.max(0, Math.min(segmentBytes, this.#endBytes - position)));
+    const position = number * this.#segmentBytes;
+    const segment = Buffer.allocUnsafeSlow(Math.max(0, Math.min(this.#segmentBytes, this.#endBytes - position)));
     await this.#source.read(position, segment);
     this.#segments.set(number, segment);
     for (const oldest of this.#segments.keys()) {
