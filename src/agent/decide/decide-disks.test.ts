@@ -99,6 +99,9 @@ test("a disk whose bytes are not what was verified is cut off at once, and its n
     const cutOff = [diskStatus(older, { heldBy: [user], isMounted: false })];
     assert.deepEqual(inShort(decideOn({ found, images, injected: cutOff, cold: [d1] })), []);
   }
+  const altered = [foundDisk(older, { state: "broken", isAltered: true })];
+  const held = decideOn({ found: altered, injected, record: { ...emptyRecord, holds: [older.id] } });
+  assert.deepEqual(inShort(held), [`cut-off ${older.id}`], "also one that a person has ejected");
   const replaced = [{ type: "SourceMissing", message: "something else is there" }];
   const found = [foundDisk(older, { state: "broken", reason: "why", isAltered: true, identity: undefined })];
   const beneath = [diskStatus(older, { heldBy: [user], conditions: replaced })];

@@ -30,6 +30,8 @@ function decideInjected(view: View, plan: Plan, status: DiskStatus): AgentDiskSt
   const tell = (phase: DiskPhase, reason = "") =>
     statusOf(status, same, view.running.has(`disk ${id}`) ? running(view, id, phase) : phase, reason);
   if (record.holds.includes(id)) {
+    if (status.isMounted && status.heldBy.length > 0 && awayOf(status, view.found)?.isWrong)
+      plan.add({ type: "cut-off", disk: id });
     ejectUnused(view, plan, status);
     return tell("Held", "ejected by a person, and still in use");
   }
