@@ -5,6 +5,8 @@ import { OutputWindow, windowBytes } from "./output-window.ts";
 
 /** Blocks that may come before the first stored one, for a stream to be worth this: the head of a tar is never stored. */
 const blocksToStored = 2;
+/** What they may decode to, which takes well below a millisecond: what compresses well fills it with the first one. */
+const probeBytes = 64 << 10;
 /** Decoded bytes that are paid by each byte that was stored; zlib is faster at decoding. */
 const decodedShare = 1 / 16;
 const decodedBytesFree = 1 << 20;
@@ -27,16 +29,16 @@ export function isStoredGzip(start: Uint8Array): boolean {
 }
 
 function hasStoredBlock(start: Uint8Array, firstBit: number): boolean {
-  const window = new OutputWindow();
+  const out = new Uint8Array(probeBytes);
+  let end = 0;
   let bit = firstBit;
   for (let blocks = 0; blocks <= blocksToStored; blocks++) {
     const block = readBlockHeader(start, bit);
     if (block === undefined || block.isLast) return false;
     if (block.type === blockType.stored) return true;
-    const decoded = decode(start, block, window);
+    const decoded = decodeHuffmanBlock(block.type, { bytes: start, bit: block.bit }, out, end, 0);
     if (decoded.outcome !== "done") return false;
-    window.moveEnd(decoded.end);
-    bit = decoded.bit;
+    ({ bit, end } = decoded);
   }
   return false;
 }
