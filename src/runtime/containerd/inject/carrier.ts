@@ -51,16 +51,13 @@ export async function ensureEmpty(place: Place): Promise<void> {
   await makeEmptySnapshot(place, emptyName, "empty", { [label.disk]: sharedOwner }, async () => {});
 }
 
-/** The snapshot of a disk, made where it is missing. `isNew`: what to mount there is in its folder already. */
-export async function ensureCarrier(
-  place: Place,
-  file: CarrierFile,
-): Promise<{ readonly carrier: OwnedSnapshot; readonly isNew: boolean }> {
+/** The snapshot of a disk, made where it is missing. */
+export async function ensureCarrier(place: Place, file: CarrierFile): Promise<OwnedSnapshot> {
   const known = carrierOf(place.state, file.id);
-  if (known !== undefined) return { carrier: known, isNew: false };
+  if (known !== undefined) return known;
   const labels = { [label.disk]: file.id, [label.line]: file.line, [label.sequence]: String(file.sequence) };
   const fill = (fs: string) => writeCarrierFile(fs, file);
-  return { carrier: await makeEmptySnapshot(place, carrierName(file.id), "carrier", labels, fill), isNew: true };
+  return makeEmptySnapshot(place, carrierName(file.id), "carrier", labels, fill);
 }
 
 /** What is to be mounted on the carrier of a disk at a boot without containerd. */
@@ -79,13 +76,14 @@ export async function carrierFile({ source }: Pick<OpenDisk, "source">): Promise
 /** Shows the mounted disk on its carrier, whose folder says under the mount what is to be mounted there. */
 export async function showOnCarrier(
   { node, atStep }: Pick<Place, "node" | "atStep">,
-  { carrier, isNew }: { readonly carrier: OwnedSnapshot; readonly isNew: boolean },
+  carrier: OwnedSnapshot,
   file: CarrierFile,
 ): Promise<void> {
   atStep("mount carrier");
   const fs = fsPath(node, carrier.number);
-  if (!isNew && (await node.mounts.table()).at(fs) === undefined) {
-    // The file under the mount tells the next boot where to look, and the disk may have moved since.
+  if ((await node.mounts.table()).at(fs) === undefined) {
+    // The file under the mount tells the next boot where to look. The disk may have moved since, and containerd's EROFS snapshotter keeps no
+    // files of what is committed.
     const local = node.local(fs);
     await mkdir(local, { recursive: true, mode: 0o755 });
     const before = await readFile(`${local}/${carrierFileName}`, "utf8").catch(() => "");

@@ -100,16 +100,16 @@ async function startJob(
   mounting: Promise<MountedDisk>,
 ): Promise<{ readonly job: InjectJob; readonly shown: Promise<void> }> {
   const file = await carrierFile(place.open);
-  const [ensured, , away] = await allOf([
+  const [carrier, , away] = await allOf([
     // A disk that cannot be mounted gets none.
     mounting.then(() => ensureCarrier(place, file)),
     usesLayerImages(place.node) ? undefined : ensureEmpty(place),
     disksAway(place.node, place.state, place.open.disk.id),
   ]);
-  const job = { ...place, carrier: ensured.carrier, away };
+  const job = { ...place, carrier, away };
   const shown = (async () => {
     await using mounted = await mounting;
-    await showOnCarrier(place, ensured, file);
+    await showOnCarrier(place, carrier, file);
     mounted.keep();
   })();
   shown.catch(() => {});
