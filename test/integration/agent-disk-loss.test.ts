@@ -100,7 +100,7 @@ for (const runtime of await outermostRuntimes()) {
       test(`its file is ${what}: fetched after the grace, while a container runs on`, async () => {
         const { path: built, id, listed, unlisted } = await bring(what);
         const path = await node.bringDisk(built, `${what}.erofs`);
-        await node.configure([{ ref: listed }], { disks: { folders: [dirname(path)], grace: "5s" } });
+        await node.configure([{ ref: listed }], { disks: { folders: [dirname(path)], grace: "2s" } });
         await node.startAgent();
         assert.equal(imageIn(await node.untilWarm(listed, unlisted), listed)?.source, "disk");
         const container = await startContainer(listed, isWrong ? sleeping : reading);
@@ -134,7 +134,7 @@ for (const runtime of await outermostRuntimes()) {
       const { path: built, id, listed } = await bring(what);
       const storage = await Storage.make(scope);
       const path = await storage.put(built);
-      await node.configure([{ ref: listed }], { disks: { folders: [dirname(path)], grace: "5s" } });
+      await node.configure([{ ref: listed }], { disks: { folders: [dirname(path)], grace: "2s" } });
       await node.startAgent();
       assert.equal(imageIn(await node.untilWarm(listed), listed)?.source, "disk");
       const container = await startContainer(listed, sleeping);
@@ -157,7 +157,7 @@ for (const runtime of await outermostRuntimes()) {
       const other = `example.com/team/other:v1`;
       const beside = await makeInjectionDisk(scope, images, { images: [[other, images.app]] });
       const path = await node.bringDisk(built, "first.erofs");
-      await node.configure([], { disks: { folders: [dirname(path)], grace: "3s" } });
+      await node.configure([], { disks: { folders: [dirname(path)], grace: "2s" } });
       await node.startAgent();
       await node.untilWarm(listed);
       const second = await node.bringDisk(beside.path, "second.erofs");
