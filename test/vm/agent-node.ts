@@ -34,7 +34,7 @@ export async function untilAgent(
   machine: Machine,
   what: string,
   condition: (status: AgentStatus) => boolean,
-  timeoutMs = 240_000,
+  timeoutMs = bootTimeoutMs,
 ): Promise<AgentStatus> {
   const end = Date.now() + timeoutMs;
   for (;;) {
@@ -51,7 +51,7 @@ export async function untilAgent(
 }
 
 /** Waits until the unit is started, which it is when the gated images are warm. */
-export async function untilReady(machine: Machine, timeoutMs = 300_000): Promise<void> {
+export async function untilReady(machine: Machine, timeoutMs = bootTimeoutMs): Promise<void> {
   await machine.eventually("systemctl is-active nodewarm", timeoutMs).catch(async (error: Error) => {
     const { output } = await machine.run("systemctl status nodewarm; journalctl --no-pager -u nodewarm | tail -n 60");
     throw new Error(`${error.message}\n${output}`);

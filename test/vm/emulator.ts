@@ -37,8 +37,11 @@ export function emulatorArguments(
   { boot, drives, rtc, registry, memoryMiB = 1024 }: MachineOptions,
   folder: string,
 ): string[] {
-  const kernel =
-    "root=/dev/vda rw console=ttyS0 quiet panic=-1 mitigations=off net.ifnames=0 systemd.show_status=0 systemd.log_color=0";
+  const kernel = [
+    "root=/dev/vda rw console=ttyS0 quiet panic=-1 mitigations=off net.ifnames=0 systemd.show_status=0 systemd.log_color=0",
+    // systemd gives up after 90 s, which a machine needs that has a tenth of a processor.
+    "systemd.default_timeout_start_sec=600",
+  ].join(" ");
   return [
     ...["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", String(memoryMiB)],
     ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"],

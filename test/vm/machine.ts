@@ -16,7 +16,7 @@ import {
 
 export type CommandResult = { readonly code: number; readonly output: string };
 
-/** By emulation, on a machine that does other things too. */
+/** By emulation, on a machine that does other things too: only what never comes is given up. */
 export const bootTimeoutMs = 600_000;
 
 /** File of the unit that gives the tests a shell in the machine: put it into the root file system, with the link that enables it. */
@@ -96,7 +96,7 @@ export class Machine {
   }
 
   /** Repeats a command until it succeeds; its output. */
-  async eventually(command: string, timeoutMs = 240_000): Promise<string> {
+  async eventually(command: string, timeoutMs = bootTimeoutMs): Promise<string> {
     const end = Date.now() + timeoutMs;
     for (;;) {
       const { code, output } = await this.run(command, timeoutMs);
