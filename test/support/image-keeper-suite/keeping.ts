@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
+import type { NodeContent } from "../../../src/runtime/image-keeper.ts";
 import { waitUntil } from "../processes.ts";
 import { inject } from "../runtime-suite/setting.ts";
 import { appName } from "../runtimes/injection.ts";
@@ -23,7 +24,10 @@ export function testKeeping(world: World): void {
     const injected = images.find((image) => image.name === appName);
     assert.deepEqual(injected?.origin, { from: "disk", disk: disk.source.id });
     assert.deepEqual([injected?.digest, injected?.isPinned], [app.digest, true]);
-    assert.deepEqual(contents.get(app.digest), {
+    // Not every keeper says how old an image is.
+    const withoutAge = (content: NodeContent | undefined) => content && { ...content, createdSeconds: undefined };
+    assert.deepEqual(withoutAge(contents.get(app.digest)), {
+      createdSeconds: undefined,
       digest: app.digest,
       isWarm: true,
       missing: "",
@@ -31,7 +35,8 @@ export function testKeeping(world: World): void {
     });
     const pulled = images.find((image) => image.name === name);
     assert.deepEqual(pulled?.origin, { from: "elsewhere" });
-    assert.deepEqual(contents.get(other.digest), { digest: other.digest, isWarm: true, missing: "", users: [] });
+    const unused = { createdSeconds: undefined, digest: other.digest, isWarm: true, missing: "", users: [] };
+    assert.deepEqual(withoutAge(contents.get(other.digest)), unused);
     assert.ok(images.every((image) => !image.name.startsWith("sha256:")));
 
     await others.removeContainer(container);
