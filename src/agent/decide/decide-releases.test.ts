@@ -96,6 +96,36 @@ test("with Listed, images of a disk that no set lists are let go of, and the dis
   assert.deepEqual(inShort(decideOn({ ...facts, agent: listed })), ["release docker.io/library/db:1"]);
 });
 
+test("a tag of what another wanted name stands for goes when it is no longer listed, wherever the image is from", () => {
+  const other = "ghcr.io/team/other:1";
+  const otherByDigest = `ghcr.io/team/other@${d1}`;
+  const both = [...sets, imageSet("b", { images: [{ ref: other, refresh: "Never" }] })];
+  const tag = { digest: d1, atSeconds: 0 };
+  const known = { ...emptyRecord, tags: { [web]: tag, [other]: tag } };
+  const disk = diskIdentity("a", 1, { [web]: d1 });
+  const onDisk = { found: [foundDisk(disk)], injected: [diskStatus(disk)] };
+  for (const [origin, facts] of [
+    [{ from: "fetch" }, {}],
+    [{ from: "disk", disk: disk.id }, onDisk],
+  ] as const) {
+    const images = [web, byDigest(d1), other, otherByDigest].map((name) => record(name, d1, origin));
+    const before = decideOn({ ...facts, sets: both, images, record: known });
+    assert.deepEqual(inShort(before), []);
+    const after = { ...facts, sets, images, record: known, memory: before.memory };
+    const moment = decideOn({ ...after, nowMs: 9000 });
+    assert.deepEqual([inShort(moment), moment.nextAtMs], [[], 10_000]);
+    const gone = [`release ${other}`, `release ${otherByDigest}`, `forget ${other}`];
+    assert.deepEqual(inShort(decideOn({ ...after, nowMs: 10_000 })), gone);
+  }
+});
+
+test("what a wanted name is to stand for and does not yet is kept, by whatever name it is there", () => {
+  const other = "ghcr.io/team/other:1";
+  const images = [record(other, d1), record(`ghcr.io/team/other@${d1}`, d1)];
+  const facts = { sets, images, record: { ...emptyRecord, tags: { [web]: { digest: d1, atSeconds: 0 } } } };
+  assert.ok(inShort(decideOn(facts)).every((action) => !action.startsWith("release")));
+});
+
 const full = [{ folder: "/", device: 1, totalBytes: 100, freeBytes: 15, totalInodes: 0, freeInodes: 0 }];
 const low = "docker.io/library/low:1";
 const high = "docker.io/library/high:1";

@@ -3,7 +3,7 @@ import type { Condition } from "../../runtime/runtime.ts";
 import type { DesiredImage } from "../desired/desired-images.ts";
 import { usedPercent } from "../space/space-gauge.ts";
 import { awayOf, troubleOf } from "./away-disks.ts";
-import { isEvicted, isWarm, neededDigests, type View, viewOf, type World } from "./world.ts";
+import { digestName, isEvicted, isWarm, needers, type View, viewOf, type World } from "./world.ts";
 
 /** What an agent remembers from look to look while it runs. Losing it costs time, never correctness. */
 export type Memory = {
@@ -19,8 +19,8 @@ export type Memory = {
   /** By name: the digest that somebody else gave a listed tag, and since when. */
   readonly strangers: ReadonlyMap<string, { readonly digest: Digest; readonly sinceMs: number }>;
   readonly images: ReadonlyMap<string, ImageMemory>;
-  /** By digest: until when a wanted name stood for it or was to. */
-  readonly neededUntil: ReadonlyMap<Digest, number>;
+  /** By name, `repository@digest` too: until when it was wanted, or a wanted name stood for that digest or was to. */
+  readonly wantedUntil: ReadonlyMap<string, number>;
   /** By digest: since when nothing has used it. */
   readonly idleSince: ReadonlyMap<Digest, number>;
   /** By id of an injected disk: since when it has not been where it was, or not been readable. */
@@ -71,7 +71,7 @@ export function emptyMemory(startedAtMs: number): Memory {
     resolved: new Map(),
     strangers: new Map(),
     images: new Map(),
-    neededUntil: new Map(),
+    wantedUntil: new Map(),
     idleSince: new Map(),
     awaySince: new Map(),
     everFound: new Set(),
@@ -106,7 +106,7 @@ export function notice(world: World): Memory {
     letGo: noticeLetGo(view),
     skipped: noticeSkipped(view),
     strangers: noticeStrangers(view),
-    neededUntil: noticeNeeded(view),
+    wantedUntil: noticeWanted(view),
     idleSince: noticeIdle(view),
     awaySince: noticeAway(view),
     everFound: new Set(
@@ -174,9 +174,11 @@ function noticeSkipped({ memory, usableById }: View): Memory["skipped"] {
   return new Set([...memory.skipped].filter((each) => usableById.has(each.slice(0, each.indexOf(" ")))));
 }
 
-function noticeNeeded(view: View): Memory["neededUntil"] {
-  const until = filtered(view.memory.neededUntil, (digest) => view.observation.contents.has(digest));
-  for (const digest of neededDigests(view)) until.set(digest, view.nowMs);
+function noticeWanted(view: View): Memory["wantedUntil"] {
+  const until = filtered(view.memory.wantedUntil, (name) => view.records.has(name));
+  for (const { name } of view.desired) until.set(name, view.nowMs);
+  for (const [digest, images] of needers(view))
+    for (const image of images) until.set(digestName(image, digest), view.nowMs);
   return until;
 }
 

@@ -84,12 +84,19 @@ export function digestName({ reference }: DesiredImage, digest: Digest): string 
   return `${reference.host}/${reference.repository}@${digest}`;
 }
 
-/** What wanted names are to stand for, now and next, and what they stand for until that is warm. */
-export function neededDigests({ desired, records }: Pick<View, "desired" | "records">): ReadonlySet<Digest> {
-  return new Set(
-    desired.flatMap(({ name, wanted, next }) => {
-      const present = records.get(name)?.digest;
-      return [wanted?.digest, next, present].filter((digest) => digest !== undefined);
-    }),
-  );
+/** What wanted names are to stand for, now and next, and what they stand for until that is warm: by digest those who need it. */
+export function needers({
+  desired,
+  records,
+}: Pick<View, "desired" | "records">): ReadonlyMap<Digest, readonly DesiredImage[]> {
+  const byDigest = new Map<Digest, DesiredImage[]>();
+  for (const image of desired) {
+    for (const digest of new Set([image.wanted?.digest, image.next, records.get(image.name)?.digest])) {
+      if (digest === undefined) continue;
+      const list = byDigest.get(digest);
+      if (list === undefined) byDigest.set(digest, [image]);
+      else list.push(image);
+    }
+  }
+  return byDigest;
 }
