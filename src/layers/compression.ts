@@ -1,5 +1,6 @@
 import { createGunzip, createZstdDecompress } from "node:zlib";
 import { isSharedPiece } from "../oci/piece-buffers.ts";
+import { untilAborted } from "../oci/until-aborted.ts";
 import { inflateStored, isStoredGzip } from "./deflate/stored-gzip.ts";
 import { corruptCompression as corrupt, LayerError } from "./layer-error.ts";
 import { wholeZstdFrames } from "./zstd-frames.ts";
@@ -112,21 +113,24 @@ async function* gunzip(
 ): AsyncGenerator<Uint8Array> {
   let rest = input;
   if (isStoredGzip(start)) {
-    let behind: Uint8Array;
+    const abortable = endedBy(signal, input);
+    let behind: Uint8Array | undefined;
     try {
-      behind = yield* inflateStored(input, signal);
+      behind = yield* inflateStored(abortable, signal);
     } catch (error) {
-      void input.return(undefined);
       throw error instanceof Error && "errno" in error && "code" in error && String(error.code).startsWith("Z_")
         ? corrupt("gzip", reasonOf(error), error)
         : error;
+    } finally {
+      // Also when who reads wants no more.
+      if (behind === undefined) void abortable.return(undefined);
     }
-    rest = rejoin(behind, input);
+    rest = rejoin(behind, abortable);
     const first = await firstPiece(rest);
     if (first === undefined) return;
     rest = rejoin(first, rest);
     // Another member, or zeros.
-    if (first[0] === 0) return await readZeros(rest, signal);
+    if (first[0] === 0) return await readZeros(rest);
   }
   yield* inflate(rest, createGunzip({ chunkSize: outputBytes, ...streamOptions }), signal, "gzip", inputsHeld);
 }
@@ -137,10 +141,21 @@ async function firstPiece(input: AsyncGenerator<Uint8Array>): Promise<Uint8Array
   return undefined;
 }
 
-async function readZeros(input: AsyncGenerator<Uint8Array>, signal: AbortSignal): Promise<void> {
-  for await (const piece of input) {
-    signal.throwIfAborted();
+async function readZeros(input: AsyncGenerator<Uint8Array>): Promise<void> {
+  for await (const piece of input)
     if (trailingZeros(piece, 0) < piece.length) throw corrupt("gzip", "other bytes follow its end");
+}
+
+/** `input`, until the signal aborts: an input that hangs must not hold up what is aborted. */
+async function* endedBy(signal: AbortSignal, input: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  try {
+    for (;;) {
+      const next = await untilAborted(input.next(), signal);
+      if (next.done) return;
+      yield next.value;
+    }
+  } finally {
+    void input.return(undefined);
   }
 }
 

@@ -22,18 +22,28 @@ export async function* inflateRest(options: InflateRest): AsyncGenerator<Uint8Ar
   const stream = createInflateRaw({ chunkSize, ...(history.length > 0 && { dictionary: history }) });
   const stop = (): void => void stream.destroy(signal.reason);
   signal.addEventListener("abort", stop);
-  const ended = new Promise<void>((resolve) => {
-    stream.on("end", resolve);
-    stream.on("close", resolve);
-  });
+  let isOver = false;
+  let wake = (): void => {};
+  const end = (): void => {
+    isOver = true;
+    wake();
+  };
+  stream.on("end", end);
+  stream.on("close", end);
+  /** Behind its end the stream uses nothing, and does not say so. */
+  const write = (bytes: Uint8Array): Promise<void> =>
+    new Promise((resolve) => {
+      wake = resolve;
+      stream.write(bytes, () => resolve());
+      if (isOver) resolve();
+    });
   let unread: Uint8Array = new Uint8Array(0);
   const feed = async (): Promise<void> => {
     let fedBytes = 0;
     for (let piece: Uint8Array | undefined = aligned(options.position); piece !== undefined; piece = await more()) {
       const bytes = piece;
       fedBytes += bytes.length;
-      // Behind its end the stream uses nothing.
-      await Promise.race([new Promise<void>((resolve) => stream.write(bytes, () => resolve())), ended]);
+      await write(bytes);
       if (stream.bytesWritten < fedBytes) {
         unread = bytes.subarray(bytes.length - (fedBytes - stream.bytesWritten));
         return;

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
+import { getEventListeners } from "node:events";
 import test from "node:test";
 import { constants, crc32, createDeflateRaw, gunzipSync, gzipSync } from "node:zlib";
 import fc from "fast-check";
@@ -177,16 +178,52 @@ test("damage behind the place where zlib takes over is told as well, and wrong t
   }
 });
 
-test("an input that hangs does not hold up what is aborted", async () => {
+test("a stream of more blocks than are worth it inflates as zlib does it", async () => {
+  const empty = Array.from({ length: 600 }, () => ({
+    ...plain,
+    bytes: Buffer.alloc(0),
+    flush: constants.Z_FULL_FLUSH,
+  }));
+  const few = Array.from({ length: 600 }, (_, i) => ({
+    ...plain,
+    bytes: text(40, i),
+    flush: constants.Z_PARTIAL_FLUSH,
+  }));
+  const parts = [stored(randomBytes(1000)), ...empty, ...few, random(70_000)];
+  await check(await gzipOf(parts), Buffer.concat(parts.map(({ bytes }) => bytes)), [4097]);
+});
+
+test("an input that hangs does not hold up what is aborted, wherever it hangs", async () => {
   const gzip = await gzipOf([stored(randomBytes(100_000)), random(100_000)]);
-  const controller = new AbortController();
-  async function* hanging(): AsyncGenerator<Uint8Array> {
-    yield gzip.subarray(0, 50_000);
-    setImmediate(() => controller.abort(new Error("stopped")));
-    await new Promise(() => {});
+  for (const given of [gzip.subarray(0, 50_000), gzip.subarray(0, -3), gzip, Buffer.concat([gzip, Buffer.alloc(9)])]) {
+    const controller = new AbortController();
+    async function* hanging(): AsyncGenerator<Uint8Array> {
+      yield given;
+      setImmediate(() => controller.abort(new Error("stopped")));
+      await new Promise(() => {});
+    }
+    const reading = async (): Promise<void> => {
+      for await (const _ of decompress(hanging(), { mediaType, signal: controller.signal }));
+    };
+    await assert.rejects(reading(), /^Error: stopped$/);
   }
-  const reading = async (): Promise<void> => {
-    for await (const _ of decompress(hanging(), { mediaType, signal: controller.signal }));
-  };
-  await assert.rejects(reading(), /^Error: stopped$/);
+});
+
+test("the input is closed when who reads stops early, and nothing waits for the signal any more", async () => {
+  const { signal } = new AbortController();
+  const gzip = await gzipOf([stored(randomBytes(1_000_000))]);
+  const closed = Promise.withResolvers<void>();
+  async function* input(): AsyncGenerator<Uint8Array> {
+    try {
+      yield* pieces(gzip, 65_536);
+    } finally {
+      closed.resolve();
+    }
+  }
+  for await (const _ of decompress(input(), { mediaType, signal })) break;
+  await closed.promise;
+  assert.equal(getEventListeners(signal, "abort").length, 0);
+  for await (const _ of decompress(input(), { mediaType, signal }))
+    assert.ok(getEventListeners(signal, "abort").length < 2);
+  assert.equal(getEventListeners(signal, "abort").length, 0);
 });

@@ -10,6 +10,8 @@ const probeBytes = 64 << 10;
 /** Decoded bytes that are paid by each byte that was stored; zlib is faster at decoding. */
 const decodedShare = 1 / 16;
 const decodedBytesFree = 1 << 20;
+/** What the tables of a block cost beside what it decodes to: blocks may be of a few bytes. */
+const bytesPerBlock = 4 << 10;
 
 /** So much input is looked at in one piece at most: positions are 32-bit numbers of bits. */
 const mostInputBytes = 16 << 20;
@@ -48,7 +50,7 @@ function hasStoredBlock(start: Uint8Array, firstBit: number): boolean {
  * handing them to zlib's thread and back. Blocks between them are decoded here; where they become many, zlib takes the rest.
  * Each piece is in memory of its own. Returns what of the input, as far as it was asked for, lies behind the member.
  *
- * Throws `LayerError` ("corrupt-compression"), what `input` throws, and the reason of `signal`.
+ * Throws `LayerError` ("corrupt-compression"), what `input` throws, and the reason of `signal`; `input` ends with it, too, and is not closed.
  */
 export async function* inflateStored(
   input: AsyncIterator<Uint8Array>,
@@ -57,12 +59,10 @@ export async function* inflateStored(
   const window = new OutputWindow();
   let bytes: Uint8Array = new Uint8Array(0);
   let bit = 0;
-  const aborted = rejectionOf(signal);
   let ahead: Uint8Array = new Uint8Array(0);
   const more = async (): Promise<Uint8Array | undefined> => {
     if (ahead.length === 0) {
-      // An input that hangs must not hold up what is aborted.
-      const next = await Promise.race([input.next(), aborted]);
+      const next = await input.next();
       if (next.done) return undefined;
       ahead = next.value;
     }
@@ -104,7 +104,7 @@ export async function* inflateStored(
     const decoded = decode(bytes, block, window);
     if (decoded.outcome === "invalid") fail(decoded.reason);
     if (decoded.outcome === "done") {
-      decodedBytes += decoded.end - window.end;
+      decodedBytes += bytesPerBlock + decoded.end - window.end;
       window.moveEnd(decoded.end);
       bit = decoded.bit;
       isLast = block.isLast;
@@ -148,15 +148,6 @@ async function* counted(
   } finally {
     await pieces.return(new Uint8Array(0));
   }
-}
-
-/** Rejects when the signal aborts. */
-function rejectionOf(signal: AbortSignal): Promise<never> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  promise.catch(() => {});
-  if (signal.aborted) reject(signal.reason);
-  signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-  return promise;
 }
 
 function fail(reason: string): never {

@@ -3,11 +3,11 @@ import { OciError } from "../../../oci/oci-error.ts";
 import { recyclePiece } from "../../../oci/piece-buffers.ts";
 import { Semaphore } from "../../../oci/registry/semaphore.ts";
 import type { ByteRange, ResolvedImage } from "../../../oci/resolved-image.ts";
+import { untilAborted } from "../../../oci/until-aborted.ts";
 import type { FetchOptions } from "../../image-keeper.ts";
 import { allOrNone } from "./all-or-none.ts";
 import type { PrefixHash } from "./prefix-hash.ts";
 import type { SpoolBlob } from "./spool-blob.ts";
-import { untilAborted } from "./until-aborted.ts";
 
 /** Bytes of one request: servers that send us elsewhere for each one should not be asked too often. */
 const rangeBytes = 32 << 20;

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { chmod, chown, mkdir, rename, stat } from "node:fs/promises";
 import type { Digest } from "../../../oci/descriptor.ts";
 import type { ResolvedLayer } from "../../../oci/resolved-image.ts";
+import { untilAborted } from "../../../oci/until-aborted.ts";
 import { lockRemovableFile } from "../../host/file-lock.ts";
 import { syncFilesystem } from "../../host/sync-filesystem.ts";
 import { isRuntimeError } from "../../runtime-error.ts";
@@ -15,7 +16,6 @@ import type { FetchJob } from "./fetch-job.ts";
 import { holdSnapshot } from "./held-snapshots.ts";
 import { unpackingPrefix } from "./image-lease.ts";
 import { unpackLockPath } from "./spool.ts";
-import { untilAborted } from "./until-aborted.ts";
 
 type Layer = ResolvedLayer & { readonly index: number; readonly chainID: Digest; readonly parent: string };
 
