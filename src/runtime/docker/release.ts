@@ -25,7 +25,6 @@ export async function readDiskRelease(
   others: readonly User[],
   signal: AbortSignal,
 ): Promise<Release> {
-  if (device === undefined) return { isReleased: others.length === 0, heldBy: others };
-  const known = async () => [...usersOf(await stillLeftBehind(node, record, signal)), ...others];
-  return readRelease(device, known, signal);
+  const leftBehind = async () => usersOf(await stillLeftBehind(node, record, signal));
+  return readRelease({ id: record.id, device, users: others }, leftBehind, signal);
 }

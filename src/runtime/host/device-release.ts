@@ -2,7 +2,9 @@ import { readlink } from "node:fs/promises";
 import { basename } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { User } from "../runtime.ts";
+import { isDeviceGone } from "./block-devices.ts";
 import { type DeviceNumber, formatDeviceNumber } from "./device-number.ts";
+import { findDevicesOfDisk } from "./device-of-disk.ts";
 import { findDeviceUsers } from "./device-users.ts";
 import { findDeviceHolders } from "./holders.ts";
 import { isDeviceInUse, loopBackingFile } from "./loop-device.ts";
@@ -27,22 +29,56 @@ export async function diskDevice(number: DeviceNumber): Promise<DiskDevice> {
   return { number, file: await backingFile(await devicePath(number)) };
 }
 
+/** A disk whose mounts are gone. */
+export type UnmountedDisk = {
+  readonly id: string;
+  /** What it was mounted from; `undefined` where nothing says that any more. */
+  readonly device: DiskDevice | undefined;
+  /** Who was seen to need it. */
+  readonly users: readonly User[];
+};
+
 /**
- * Waits a moment until a device whose mounts are gone is free. `known`: who holds it beside the mounts that can be seen, such as overlays, which
- * do not name the device of their lower folders. Throws the reason of `signal`.
+ * Waits a moment until the device of a disk is free; one that is not known is looked for. `known`: who holds it beside `users` and the mounts
+ * that can be seen, such as overlays, which do not name the device of their lower folders. What could not be looked at is not said to be
+ * released. Throws the reason of `signal`.
  */
 export async function readRelease(
-  device: DiskDevice,
+  { id, device, users }: UnmountedDisk,
   known: () => Promise<readonly User[]>,
   signal?: AbortSignal,
+): Promise<Release> {
+  const knownUsers = async () => [...users, ...(await known())];
+  if (device !== undefined) return releaseOf(device, knownUsers, signal);
+  const { devices, unreadable } = await findDevicesOfDisk(id);
+  const held: User[] = unreadable.map((path) => ({ kind: "process", name: `${path}, which cannot be read` }));
+  if (devices.length === 0) held.push(...users);
+  for (const number of devices) {
+    const { isReleased, heldBy } = await releaseOf(await diskDevice(number), knownUsers, signal);
+    if (!isReleased) held.push(...(heldBy.length > 0 ? heldBy : [someone(number)]));
+  }
+  return { isReleased: held.length === 0, heldBy: distinct(held) };
+}
+
+function someone(number: DeviceNumber): User {
+  return { kind: "process", name: `one that has the device ${formatDeviceNumber(number)} in use` };
+}
+
+async function releaseOf(
+  device: DiskDevice,
+  known: () => Promise<readonly User[]>,
+  signal: AbortSignal | undefined,
 ): Promise<Release> {
   for (const end = Date.now() + releaseMs; ; await sleep(pollMs, undefined, { signal })) {
     if (!(await isHeld(device))) return { isReleased: true, heldBy: [] };
     const seen = [...(await known()), ...(await mountUsers(device.number))];
-    const users = seen.length > 0 ? seen : await processesOn(device.number);
-    const heldBy = [...new Map(users.map((user) => [`${user.kind} ${user.name}`, user])).values()];
+    const heldBy = distinct(seen.length > 0 ? seen : await processesOn(device.number));
     if (heldBy.length > 0 || Date.now() > end) return { isReleased: false, heldBy };
   }
+}
+
+function distinct(users: readonly User[]): User[] {
+  return [...new Map(users.map((user) => [`${user.kind} ${user.name}`, user])).values()];
 }
 
 async function mountUsers(number: DeviceNumber): Promise<User[]> {
@@ -68,8 +104,11 @@ async function isHeld({ number, file }: DiskDevice): Promise<boolean> {
   try {
     return await isDeviceInUse(path);
   } catch (error) {
+    const code = errorCode(error) ?? "";
     // Detached since.
-    if (["ENOENT", "ENXIO", "ENODEV"].includes(errorCode(error) ?? "")) return false;
+    if (code === "ENXIO" || code === "ENODEV") return false;
+    // Or there is no name for it here, as in a container without the host's /dev.
+    if (code === "ENOENT") return !(await isDeviceGone(number));
     throw error;
   }
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { readlink } from "node:fs/promises";
+import { open, readlink, rm } from "node:fs/promises";
 import { test } from "node:test";
-import { outermostRuntimes } from "../../../../test/support/runtimes/ejection.ts";
+import { eject, outermostRuntimes } from "../../../../test/support/runtimes/ejection.ts";
 import {
   appName,
   injectPath,
@@ -73,6 +73,24 @@ for (const runtime of await outermostRuntimes()) {
     await injectPath(node, first.path);
     assert.equal(await daemon.run({ namespace, image: appName }), "variant 1\n");
     assert.equal(await daemon.run({ namespace, image: toolName }), "tool 1\n");
+  });
+
+  test(`${runtime.name}: a disk that it is cut off from is not said to be released while somebody has it, its file gone or not`, {
+    skip,
+  }, async () => {
+    await using scope = new AsyncDisposableStack();
+    const daemon = await runtime.start(scope);
+    const node = await openTestNode(scope, daemon);
+    const { path, id } = await makeInjectionDisk(scope, await makeInjectionImages(scope));
+    await injectPath(node, path);
+    {
+      await using _used = await open(`${diskMountPoint(id)}/nodewarm.json`);
+      await cutOffDisk(node, id, signal);
+      await rm(path);
+      const [disk] = (await eject(node)).disks;
+      assert.equal(disk?.isReleased, false);
+      assert.ok(disk.heldBy.some(({ kind, name }) => kind === "process" && name.startsWith(`${process.pid} (`)));
+    }
   });
 
   test(`${runtime.name}: a disk takes over from one that is away what both have, when it is injected`, {

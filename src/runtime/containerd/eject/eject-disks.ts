@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import type { UnmountedDisk } from "../../host/device-release.ts";
 import type { EjectOptions, EjectReport, User } from "../../runtime.ts";
 import { isRuntimeError, RuntimeError } from "../../runtime-error.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
@@ -13,7 +14,7 @@ import { handOver } from "./hand-over.ts";
 import { removeLayerLinks } from "./layer-links.ts";
 import { copyBlobs, copyTrees, removeStrayCopies, type TreeToCopy } from "./materialize.ts";
 import { injectedDisks } from "./places.ts";
-import { type UnmountedDisk, unmountDisk, whoHolds } from "./release-disk.ts";
+import { unmountDisk, whoHolds } from "./release-disk.ts";
 import { clearUnfinished, giveBack, removeBlobs, removeRecords, removeSnapshots, takeLabelsOff } from "./remove.ts";
 import { findUsers } from "./users.ts";
 

@@ -1,10 +1,8 @@
-import { readFile, rmdir, stat } from "node:fs/promises";
-import { decodeDeviceNumber } from "../../host/device-number.ts";
-import { type DiskDevice, diskDevice, type Release, readRelease } from "../../host/device-release.ts";
+import { rmdir } from "node:fs/promises";
+import { diskDevice, type Release, readRelease, type UnmountedDisk } from "../../host/device-release.ts";
 import { lockDisk } from "../../host/disk-lock.ts";
 import { diskMountPoint } from "../../host/disk-mount-point.ts";
 import { HostError } from "../../host/host-error.ts";
-import { findLoopDevice } from "../../host/loop-device.ts";
 import type { MountTable } from "../../host/mount-table.ts";
 import { mountUsers } from "../../host/mount-users.ts";
 import { findPathUsers } from "../../host/path-users.ts";
@@ -14,17 +12,8 @@ import { RuntimeError } from "../../runtime-error.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import type { AtStep } from "../inject/job.ts";
 import { fsPath, type OwnedSnapshot } from "../owned-state.ts";
-import { carrierFileName } from "../ownership.ts";
 import { readBlobLinks, removeOrphanLinks } from "./blob-links.ts";
 import { snapshotsThrough } from "./places.ts";
-
-/** What is left to be asked of a disk whose mounts are gone. */
-export type UnmountedDisk = {
-  /** `undefined` when nothing was mounted, and the device is not known. */
-  readonly device: DiskDevice | undefined;
-  /** Known to hold it: processes in its folders, other runtimes. */
-  readonly holders: readonly User[];
-};
 
 /**
  * Ends the mounts of a disk: that on the carrier of this namespace and, when nothing else leads through it, its own. Busy ones are taken out
@@ -52,22 +41,17 @@ export async function unmountDisk(
     await unmount(node, carrierFs);
   }
   const others = await otherUsers(node, table, disk, carrierFs);
-  if (others.length > 0) return { device, holders: [...holders, ...others] };
+  if (others.length > 0) return { id: disk, device, users: [...holders, ...others] };
   holders.push(...(await processesBelow(node, table, mountPoint)));
   atStep("unmount-disk");
   await unmount(node, mountPoint);
   await removeFolder(node.local(mountPoint));
-  return { device: device ?? (await deviceOfSource(node, carrierFs)), holders };
+  return { id: disk, device, users: holders };
 }
 
-/** Whether a device is free, and who holds it otherwise. `containers`: those that may still run on trees of the disk. */
-export async function whoHolds(
-  node: ContainerdNode,
-  { device, holders }: UnmountedDisk,
-  containers: readonly User[],
-): Promise<Release> {
-  if (device === undefined) return { isReleased: holders.length === 0, heldBy: holders };
-  return readRelease(device, async () => [...holders, ...(await runningOf(node, containers))]);
+/** Whether the device of a disk is free, and who holds it otherwise. `containers`: those that may still run on trees of the disk. */
+export function whoHolds(node: ContainerdNode, disk: UnmountedDisk, containers: readonly User[]): Promise<Release> {
+  return readRelease(disk, () => runningOf(node, containers));
 }
 
 /** Those that are mounted: an overlay holds its lower folders without naming their device. */
@@ -164,20 +148,4 @@ async function removeFolder(path: string): Promise<void> {
     // Somebody's files are no business of ours.
     if (!["ENOENT", "ENOTEMPTY", "EBUSY"].includes(errorCode(error) ?? "")) throw error;
   }
-}
-
-/** Where nothing was mounted: the device that the carrier's own file names, if it is attached. */
-async function deviceOfSource(node: ContainerdNode, carrierFs: string | undefined): Promise<DiskDevice | undefined> {
-  if (carrierFs === undefined) return undefined;
-  const text = await readFile(`${node.local(carrierFs)}/${carrierFileName}`, "utf8").catch(() => "{}");
-  const { source }: { source?: string } = JSON.parse(text);
-  if (source === undefined) return undefined;
-  const stats = await stat(source, { bigint: true }).catch(() => undefined);
-  if (stats === undefined) return undefined;
-  if (stats.isBlockDevice()) return diskDevice(decodeDeviceNumber(stats.rdev));
-  const loop = await findLoopDevice(stats, 0);
-  if (loop === undefined) return undefined;
-  const device = await diskDevice(loop.device);
-  await loop.close();
-  return device;
 }
