@@ -22,6 +22,7 @@ export class Looker {
   readonly #parts: AgentParts;
   readonly #holders = new Map<string, { readonly atMs: number; readonly users: readonly User[] }>();
   #injected: readonly DiskStatus[] | undefined;
+  #distrusts = 0;
 
   constructor(parts: AgentParts) {
     this.#parts = parts;
@@ -29,6 +30,7 @@ export class Looker {
 
   /** The next look goes over all disks. */
   distrust(): void {
+    this.#distrusts += 1;
     this.#injected = undefined;
   }
 
@@ -50,8 +52,10 @@ export class Looker {
 
   async #status(signal: AbortSignal): Promise<readonly DiskStatus[]> {
     if (this.#injected !== undefined) return this.#injected;
+    const before = this.#distrusts;
     const injected = await this.#parts.runtime.status({ signal });
-    this.#injected = injected;
+    // What came while it was looked may be missing from it.
+    if (this.#distrusts === before) this.#injected = injected;
     return injected;
   }
 

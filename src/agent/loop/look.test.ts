@@ -1,0 +1,32 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { AgentSetting } from "../../../test/support/agent/agent-setting.ts";
+import { diskIdentity, diskStatus, testDigest } from "../../../test/support/agent/facts.ts";
+import type { DiskStatus } from "../../runtime/runtime.ts";
+import { replaceMethods } from "../serve/replace-methods.ts";
+import { Looker } from "./look.ts";
+
+const { signal } = new AbortController();
+
+test("disks are looked at anew when something changes, also while they are being looked at", async () => {
+  await using setting = new AgentSetting();
+  const parts = setting.parts();
+  const asked: PromiseWithResolvers<readonly DiskStatus[]>[] = [];
+  const status = () => {
+    const answer = Promise.withResolvers<readonly DiskStatus[]>();
+    asked.push(answer);
+    return answer.promise;
+  };
+  const looker = new Looker({ ...parts, runtime: replaceMethods(parts.runtime, { status }) });
+  const look = async () => (await looker.look(signal)).injected.length;
+
+  const first = look();
+  looker.distrust();
+  asked[0]?.resolve([]);
+  assert.equal(await first, 0);
+  const second = look();
+  asked[1]?.resolve([diskStatus(diskIdentity("a", 1, { "docker.io/library/web:1": testDigest("web") }))]);
+  assert.equal(await second, 1, "the change is seen");
+  assert.equal(await look(), 1);
+  assert.equal(asked.length, 2, "nothing has changed since");
+});
