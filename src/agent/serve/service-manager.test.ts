@@ -1,30 +1,10 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { startDaemon, waitUntil } from "../../../test/support/processes.ts";
+import { listenForNotifications } from "../../../test/support/notify-socket.ts";
+import { waitUntil } from "../../../test/support/processes.ts";
 import { type Scope, temporaryDirectory } from "../../../test/support/temporary.ts";
 import { serviceManager } from "./service-manager.ts";
-
-/** Listens as systemd does, and writes each message as one line; Perl is part of every Debian. */
-const listener = `
-use Socket; $| = 1;
-socket(my $s, AF_UNIX, SOCK_DGRAM, 0) or die; my $path = $ARGV[0]; $path =~ s/^@/\\0/;
-bind($s, pack("S a*", AF_UNIX, $path)) or die "$!"; print "listening\\n";
-while (defined recv($s, my $m, 4096, 0)) { $m =~ s/\\n/|/g; print "$m\\n"; }
-`;
-
-async function listen(scope: Scope, address: string): Promise<() => Promise<readonly string[]>> {
-  const logFile = join(await temporaryDirectory(scope, "notify"), "log");
-  const daemon = await startDaemon(
-    scope,
-    "perl",
-    ["-e", listener, address],
-    { logFile },
-    async () => (await readFile(logFile, "utf8")) !== "",
-  );
-  return async () => (await daemon.log()).trim().split("\n").slice(1);
-}
 
 for (const [kind, makeAddress] of [
   ["path", async (scope: Scope) => join(await temporaryDirectory(scope, "notify"), "socket")],
@@ -33,7 +13,7 @@ for (const [kind, makeAddress] of [
   test(`the service manager hears ready, status and stopping by its ${kind}`, async () => {
     await using scope = new AsyncDisposableStack();
     const address = await makeAddress(scope);
-    const heard = await listen(scope, address);
+    const heard = await listenForNotifications(scope, address);
     const manager = serviceManager({ NOTIFY_SOCKET: address });
     manager.status("3 of 5 images warm");
     manager.status("3 of 5 images warm");

@@ -33,9 +33,9 @@ export class AgentNode {
   /** Further variables of the agent, from its next start on. */
   readonly environment: Record<string, string> = {};
   readonly #scope: Scope;
+  /** Socket of the runtime, as the agent is given it from its next start on. */
+  address: string;
   readonly #folder: string;
-  /** Socket of the runtime. */
-  readonly #address: string;
   #agent: ChildProcess | undefined;
   #log = "";
 
@@ -45,7 +45,7 @@ export class AgentNode {
     this.images = parts.images;
     this.#scope = parts.scope;
     this.#folder = parts.folder;
-    this.#address = parts.address ?? parts.daemon.address;
+    this.address = parts.address ?? parts.daemon.address;
     this.state = join(parts.folder, "state");
     this.socket = join(parts.folder, "agent.sock");
   }
@@ -199,7 +199,7 @@ export class AgentNode {
   /** What the agent is started with. */
   words(args: readonly string[] = []): string[] {
     const folders = ["--config", join(this.#folder, "config"), "--state", this.state];
-    return ["agent", ...folders, "--socket", this.socket, "--address", this.#address, ...args];
+    return ["agent", ...folders, "--socket", this.socket, "--address", this.address, ...args];
   }
 }
 
