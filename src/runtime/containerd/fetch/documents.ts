@@ -1,6 +1,7 @@
 import { indexMediaTypes, parseIndex } from "../../../oci/image-documents.ts";
 import type { ImageDocument } from "../../../oci/resolved-image.ts";
 import type { Labels } from "../client/label.ts";
+import { secureDocuments } from "./document-files.ts";
 import { type FetchJob, imageName } from "./fetch-job.ts";
 import { sourceLabels } from "./source-labels.ts";
 
@@ -9,11 +10,13 @@ const maxIndexEntries = 100_000;
 
 /**
  * Writes config, manifest and indexes, with the labels by which containerd's garbage collection keeps what they refer to: those that a pull
- * sets (`core/images/handlers.go`, ChildGCLabels; `core/unpack/unpacker.go`). What is there already gets those that it lacks.
+ * sets (`core/images/handlers.go`, ChildGCLabels; `core/unpack/unpacker.go`). What is there already gets those that it lacks. All of them are
+ * whole and durable afterwards.
  */
 export async function writeDocuments(job: FetchJob): Promise<void> {
   // What refers comes after what it refers to.
   for (const document of job.image.documents.toReversed()) await writeDocument(job, document);
+  await secureDocuments(job);
 }
 
 async function writeDocument(job: FetchJob, document: ImageDocument): Promise<void> {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { open, readdir, stat } from "node:fs/promises";
+import { open, readdir, readFile, rm, stat, truncate } from "node:fs/promises";
 import { dirname } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { FaultRegistry } from "../../../../test/support/fault-registry.ts";
@@ -226,6 +226,25 @@ for (const runtime of await outermostRuntimes()) {
         assert.deepEqual(await node.in.images.list(), []);
       }
       await fetchFrom(node, registry, "small");
+      await assertWhole(node, small);
+    });
+
+    test("puts documents back whose files are gone or cut short, which containerd would not", async () => {
+      await using inner = new AsyncDisposableStack();
+      const { node } = await startNode(inner);
+      await fetchFrom(node, registry, "small");
+      const files = [small.manifest, small.config].map(({ digest }) =>
+        node.local(`${node.blobsFolder}/sha256/${digestHex(digest)}`),
+      );
+      const [manifest = "", config = ""] = files;
+      await rm(manifest);
+      await truncate(config, 5);
+      assert.equal((await fetchFrom(node, registry, "small")).result, "fetched");
+      for (const [i, { digest }] of [small.manifest, small.config].entries())
+        assert.equal(sha256(await readFile(files[i] ?? "")), digest);
+      assert.equal((await stat(manifest)).mode & 0o777, 0o444);
+      assert.deepEqual(await readdir(await openSpool(node)), []);
+      assert.equal((await fetchFrom(node, registry, "small")).result, "present");
       await assertWhole(node, small);
     });
 

@@ -7,6 +7,7 @@ import { isRuntimeError, RuntimeError } from "../../runtime-error.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import { allOrNone } from "./all-or-none.ts";
 import { diskFull, isDiskFull } from "./disk-full.ts";
+import { hasFile } from "./document-files.ts";
 import { writeDocuments } from "./documents.ts";
 import { type FetchJob, type FetchStep, imageName } from "./fetch-job.ts";
 import { FetchMeter } from "./fetch-meter.ts";
@@ -123,6 +124,7 @@ async function isAllThere(known: Known): Promise<boolean> {
       const { labels } = await node.in.content.info(document.descriptor.digest);
       const kept = Object.values(labels);
       if (neededBy(known, document).some((digest) => !kept.includes(digest))) return false;
+      if (!(await hasFile(node, document.descriptor))) return false;
     }
     for (const name of recordNames(known)) {
       const { labels } = await node.in.images.get(name);
