@@ -25,3 +25,19 @@ test("does not wait for what never answers, nor ask it again until it has", { sk
   // Its other end comes.
   await writeFile(path, "here");
 });
+
+test("asks another device that is mounted in the place of one that never answers", {
+  skip: needs("mkfifo"),
+}, async () => {
+  await using scope = new AsyncDisposableStack();
+  const folder = await temporaryDirectory(scope, "place");
+  const path = join(folder, "file");
+  await run("mkfifo", [path]);
+  // Its other end comes, so that nothing is left waiting.
+  scope.defer(() => writeFile(path, "here"));
+  await assert.rejects(readFresh(path, 10, 20), /does not answer/);
+  await run("mount", ["-t", "tmpfs", "tmpfs", folder]);
+  scope.defer(async () => void (await run("umount", [folder])));
+  await writeFile(path, "there");
+  assert.equal(String(await readFresh(path)), "there");
+});

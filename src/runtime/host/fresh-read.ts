@@ -1,4 +1,5 @@
-import { type FileHandle, open } from "node:fs/promises";
+import { type FileHandle, open, stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import { HostError } from "./host-error.ts";
 import { callHere } from "./system-calls.ts";
 
@@ -8,7 +9,7 @@ const adviceNotNeeded = 4;
 /** Storage that is busy answers late; one that takes so long does not. */
 const answerMs = 30_000;
 
-/** By path: reads that have not been answered; each keeps a thread of the pool until it is. */
+/** By device and path: reads that have not been answered; each keeps a thread of the pool until it is. */
 const waiting = new Map<string, { readonly settled: Promise<unknown>; isLate: boolean }>();
 
 /** Has the kernel forget what it remembers of a range of a file or device, as far as nobody has it mapped: the next read asks the device. */
@@ -18,7 +19,8 @@ export function forgetCached(fd: number, position = 0, length = 0): void {
 
 /**
  * Reads a file, or the first `maxBytes` of it, from its device and not from what the kernel remembers of it. Throws what `open(2)` and
- * `read(2)` give, and `HostError` `refused` where the device does not answer: it is not asked again until it has.
+ * `read(2)` give, and `HostError` `refused` where the device does not answer: it is not asked again until it has, unlike another one that is
+ * mounted in its place.
  */
 export async function readFresh(
   path: string,
@@ -26,14 +28,20 @@ export async function readFresh(
   timeoutMs = answerMs,
 ): Promise<Buffer> {
   const silent = () => new HostError("refused", `${path} cannot be read: its device does not answer`);
-  const before = waiting.get(path);
+  // That of the folder: the file itself would be asked of the device.
+  const device = await stat(dirname(path)).then(
+    ({ dev }) => dev,
+    () => "unknown",
+  );
+  const key = `${device} ${path}`;
+  const before = waiting.get(key);
   if (before?.isLate) throw silent();
   const reading = before === undefined ? readAll(path, maxBytes) : before.settled.then(() => readAll(path, maxBytes));
   const timeout = Promise.withResolvers<never>();
   const settled = reading.catch(() => {});
   const own = { settled, isLate: false };
-  waiting.set(path, own);
-  void settled.then(() => waiting.get(path) === own && waiting.delete(path));
+  waiting.set(key, own);
+  void settled.then(() => waiting.get(key) === own && waiting.delete(key));
   const timer = setTimeout(() => {
     own.isLate = true;
     timeout.reject(silent());
