@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { test } from "node:test";
 import { attachLoopDevice } from "../../../test/support/mount.ts";
@@ -26,6 +26,8 @@ test("a file stands on the device of its file system, and is shown by loop devic
   const shown = await attachLoopDevice(scope, file);
   assert.deepEqual([...(await devicesBelow(file))].sort(), [basename(device), basename(shown)].sort());
   assert.deepEqual([...(await devicesBelow(shown))], [basename(shown)]);
+  await symlink(mountPoint, join(folder, "link"));
+  assert.deepEqual(await devicesBelow(join(folder, "link", "disk.erofs")), await devicesBelow(file), "through a link");
 });
 
 test("a file of a file system without a device stands on none", async () => {

@@ -14,7 +14,8 @@ export async function devicesBelow(path: string): Promise<ReadonlySet<string>> {
   const names = new Set<string>();
   const number = stats.isBlockDevice() ? stats.rdev : stats.dev;
   await addBelow(names, `/sys/dev/block/${formatDeviceNumber(decodeDeviceNumber(number))}`, maxDepth);
-  if (!stats.isBlockDevice()) for (const loop of await loopsOver(path)) names.add(loop);
+  // The kernel tells the file's own path, without links.
+  if (!stats.isBlockDevice()) for (const loop of await loopsOver(await realpath(path))) names.add(loop);
   return names;
 }
 

@@ -69,11 +69,14 @@ export class KernelErrors {
 
   #open(): void {
     if (this.#isClosed) return;
+    let fd: number | undefined;
     try {
-      this.#fd = openSync(this.#path, constants.O_RDONLY | constants.O_NONBLOCK);
-      callHere("lseek", this.#fd, 0n, seekEnd);
+      fd = openSync(this.#path, constants.O_RDONLY | constants.O_NONBLOCK);
+      callHere("lseek", fd, 0n, seekEnd);
+      this.#fd = fd;
     } catch {
-      // Forbidden in some containers: then only what the disks themselves say counts.
+      // Forbidden in some containers: then only what the disks themselves say counts, and not what the log says of before.
+      if (fd !== undefined) closeSync(fd);
     }
   }
 
