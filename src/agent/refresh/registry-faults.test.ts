@@ -8,6 +8,7 @@ import {
   startFaultRegistry,
 } from "../../../test/support/fault-registry.ts";
 import { type MadeImage, makeImage } from "../../../test/support/image-maker.ts";
+import { waitUntil } from "../../../test/support/processes.ts";
 import { listen } from "../../../test/support/registry.ts";
 import { registryAccess } from "../../../test/support/registry-access.ts";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
@@ -252,7 +253,9 @@ test("what is waited for ends at once when it is given up", async () => {
   registry.fault(/./, { kind: "status", status: 429, headers: { "retry-after": "4" } }, 1000);
   const controller = new AbortController();
   const asked = resolverOf().resolveTag(tagAt(registry.host), { signal: controller.signal });
-  setTimeout(() => controller.abort(new Error("given up")), 100);
-  await assert.rejects(asked, /given up/);
+  const givenUp = assert.rejects(asked, /given up/);
+  await waitUntil("the registry was asked", async () => registry.requests.length > 0);
+  controller.abort(new Error("given up"));
+  await givenUp;
   assert.equal(registry.requests.length, 1, "the pause was not waited for");
 });

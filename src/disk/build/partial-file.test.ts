@@ -93,7 +93,7 @@ test("what will not be read again leaves the page cache while the file grows, th
   file.expectNoReads(8 * mebibyte, 160 * mebibyte);
   for (let i = 0; i < 130; i++) await file.write(bytes, i * mebibyte);
   // The beginning, what came after the flush had begun, and what was read ahead.
-  for (let waited = 0; cachedBytes() > 40 * mebibyte && waited < 5000; waited += 50)
+  for (let waited = 0; cachedBytes() > 40 * mebibyte && waited < 60_000; waited += 50)
     await new Promise((resolve) => setTimeout(resolve, 50));
   assert.ok(cachedBytes() <= 40 * mebibyte, `${cachedBytes()} bytes are still cached`);
   assert.ok(cachedBytes() >= 8 * mebibyte, `only ${cachedBytes()} bytes are cached`);

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { askCredentialHelper } from "./credential-helper.ts";
 
-async function ask(script: string, timeoutMs = 5000, signal = new AbortController().signal): Promise<unknown> {
+async function ask(script: string, timeoutMs = 60_000, signal = new AbortController().signal): Promise<unknown> {
   const directory = await mkdtemp(join(tmpdir(), "nodewarm-helper-"));
   try {
     const file = join(directory, "docker-credential-test");

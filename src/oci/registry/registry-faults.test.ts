@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { type FaultRegistry, startFaultRegistry } from "../../../test/support/fault-registry.ts";
 import { type MadeImage, makeImage, tagInLayout } from "../../../test/support/image-maker.ts";
+import { waitUntil } from "../../../test/support/processes.ts";
 import type { Descriptor } from "../descriptor.ts";
 import { type OpenImageOptions, openImageSource } from "../open-image.ts";
 import { parsePlatform } from "../platform.ts";
@@ -302,7 +303,8 @@ test("no more layers are read at once from one registry than allowed", async () 
       for await (const piece of resolved.openLayer(0, { signal })) {
         if (isFirst) {
           most = Math.max(most, ++open);
-          // Time for others to begin too.
+          await waitUntil("another is read beside it", async () => most > 1);
+          // Time for more to begin too.
           await new Promise((resolve) => setTimeout(resolve, 20));
         }
         isFirst = false;

@@ -113,7 +113,7 @@ export class ChangeReader {
   /** The changes up to the first that `isWanted` says, that one too. */
   async upTo(what: string, isWanted: (change: ImageChange) => boolean): Promise<ImageChange[]> {
     const seen: ImageChange[] = [];
-    const late = AbortSignal.timeout(10_000);
+    const late = AbortSignal.timeout(60_000);
     const lateness = new Promise<never>((_, reject) =>
       late.addEventListener("abort", () => reject(new Error(`${what} did not come; ${JSON.stringify(seen)} did`))),
     );

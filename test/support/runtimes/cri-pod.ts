@@ -136,8 +136,8 @@ export async function runPodToEnd(daemon: ContainerdDaemon, cri: CriClient, opti
   const pod = await runPod(daemon, cri, options);
   try {
     const code = await pod.exitCode();
-    // The log is written by another process, which may be a moment behind.
-    for (let tries = 0; tries < 20 && (await pod.output()) === ""; tries++) await sleep(10);
+    // The log is written by another process, which may be a moment behind; few pods write nothing.
+    for (let tries = 0; tries < 500 && code === 0 && (await pod.output()) === ""; tries++) await sleep(10);
     if (code !== 0) throw new Error(`the pod ended with ${code}: ${await pod.output()}`);
     return await pod.output();
   } finally {
