@@ -22,7 +22,7 @@ function judge(
 
 test("workloads wait for gated images, and only for those", () => {
   assert.equal(judge([{}], [], 0).isReady, false);
-  assert.match(judge([{}], [], 0).reason, /1 images of set set-0, such as docker\.io\/library\/web:1/);
+  assert.match(judge([{}], [], 0).reason, /1 image of set set-0, such as docker\.io\/library\/web:1/);
   assert.equal(judge([{}], [web], 0).isReady, true);
   assert.equal(judge([{ images: [{ ref: "web:1", gate: false }] }], [], 0).isReady, true);
 });

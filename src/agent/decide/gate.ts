@@ -33,11 +33,11 @@ export function decideGate({
     if (cold.length === 0) continue;
     const endMs = startedAtMs + gateTimeoutMs;
     if (onTimeout === "Open" && endMs <= nowMs) {
-      opened.push(`${name} (${cold.length} images not warm)`);
+      opened.push(`${name} (${count(cold)} not warm)`);
       continue;
     }
     if (onTimeout === "Open") nextAtMs = Math.min(nextAtMs, endMs);
-    waiting.push(`${cold.length} images of set ${name}, such as ${cold[0]}`);
+    waiting.push(`${count(cold)} of set ${name}, such as ${cold[0]}`);
   }
   const awaitedEndMs = startedAtMs + awaitedTimeoutMs;
   if (awaited.length > 0 && awaitedEndMs > nowMs) {
@@ -47,4 +47,8 @@ export function decideGate({
   if (waiting.length > 0) return { isReady: false, reason: `waits for ${waiting.join("; ")}`, nextAtMs };
   if (opened.length > 0) return { isReady: true, reason: `the time of the gate is up: ${opened.join(", ")}`, nextAtMs };
   return { isReady: true, reason: "all gated images are warm", nextAtMs };
+}
+
+function count({ length }: readonly string[]): string {
+  return length === 1 ? "1 image" : `${length} images`;
 }
