@@ -7,6 +7,7 @@ import type { EjectOptions } from "../../runtime.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import type { AtStep } from "../inject/job.ts";
 import { layerCacheFolder, usesLayerImages } from "../layer-cache.ts";
+import { lockLayerImages } from "../node-lock.ts";
 import { carrierOf, fsPath, type OwnedState } from "../owned-state.ts";
 import { type LayerLink, layerImageOf, layerLinkPath } from "./layer-links.ts";
 
@@ -38,13 +39,21 @@ export async function copyLayerImages(
     return { image, disk, from, what: `the layer image ${image}` };
   });
   const folder = layerCacheFolder(node);
+  await using _ = await lockLayerImages(node, options.signal);
+  // Calls that were killed left them, and they take room.
+  await removeParts(node);
   await requireRoom(sources, { folder, local: node.local(folder) }, options.signal);
-  for (const { image, disk, from, what } of sources) {
-    options.signal.throwIfAborted();
-    atStep("copy-layer-image");
-    await copyFile(from, `${layerLinkPath(node, image)}${partSuffix}`).catch((cause: unknown) => {
-      throw errorCode(cause) === "ENOENT" ? notMounted(what, disk, cause) : cause;
-    });
+  try {
+    for (const { image, disk, from, what } of sources) {
+      options.signal.throwIfAborted();
+      atStep("copy-layer-image");
+      await copyFile(from, `${layerLinkPath(node, image)}${partSuffix}`).catch((cause: unknown) => {
+        throw errorCode(cause) === "ENOENT" ? notMounted(what, disk, cause) : cause;
+      });
+    }
+  } catch (error) {
+    await removeParts(node);
+    throw error;
   }
   atStep("sync-layer-images");
   await syncFilesystem(node.local(folder));
@@ -54,6 +63,11 @@ export async function copyLayerImages(
     await rename(`${path}${partSuffix}`, path);
   }
   await syncFilesystem(node.local(folder));
+}
+
+async function removeParts(node: ContainerdNode): Promise<void> {
+  for (const image of await listLayerImages(node))
+    if (image.endsWith(partSuffix)) await rm(layerLinkPath(node, image), { force: true });
 }
 
 /** Layer images that were copied to the node: files where there are links otherwise. */
@@ -71,24 +85,25 @@ export async function copiedLayerImages(node: Pick<ContainerdNode, "snapshotsFol
  * does not: it takes the folder for an operator's. Pulls go on meanwhile, so a copy is first taken out of their sight, and put back when one has
  * found it before.
  */
-export async function removeUnusedLayerImages(node: ContainerdNode): Promise<void> {
+export async function removeUnusedLayerImages(node: ContainerdNode, signal: AbortSignal): Promise<void> {
   if (!usesLayerImages(node)) return;
+  await using _ = await lockLayerImages(node, signal);
   const path = (image: string) => layerLinkPath(node, image);
-  const copied = await copiedLayerImages(node);
   const images = await listLayerImages(node);
-  if (copied.size === 0 && !images.some((image) => image.endsWith(unusedSuffix) || image.endsWith(partSuffix))) return;
+  await removeParts(node);
+  const copied = await copiedLayerImages(node);
+  const isLeft = images.some((image) => image.endsWith(unusedSuffix) || image.endsWith(partSuffix));
+  if (copied.size === 0 && !isLeft) return;
   const unused = copied.difference(await usedLayerImages(node));
   for (const image of unused) await rename(path(image), path(image) + unusedSuffix);
   const used = await usedLayerImages(node);
-  const folders = new Set<string>();
   for (const image of await listLayerImages(node)) {
     const name = image.replace(unusedSuffix, "");
     if (image.endsWith(unusedSuffix) && used.has(name)) await rename(path(image), path(name));
-    else if (image.endsWith(unusedSuffix) || image.endsWith(partSuffix)) await rm(path(image), { force: true });
-    folders.add(dirname(image));
+    else if (image.endsWith(unusedSuffix)) await rm(path(image), { force: true });
   }
   // Empty ones only.
-  for (const folder of [...folders, "sha256", "."]) await rmdir(path(folder)).catch(() => {});
+  for (const folder of [...new Set(images.map(dirname)), "sha256", "."]) await rmdir(path(folder)).catch(() => {});
 }
 
 async function usedLayerImages(node: ContainerdNode): Promise<Set<string>> {

@@ -109,7 +109,7 @@ async function tryEject(
   }
   const unmounted = await removeCarriers(node, disks, options.signal, atStep);
   await collectGarbage(node);
-  await removeUnusedLayerImages(node);
+  await removeUnusedLayerImages(node, options.signal);
 
   const containers = standing.users.filter(({ kind }) => kind === "container");
   const report: EjectReport["disks"][number][] = [];

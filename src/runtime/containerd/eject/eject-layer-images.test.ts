@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
 import { lstat, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -63,6 +64,14 @@ test("layer images in use are copied to the node, with containers running, where
   const link = join(layerCacheFolder(node), imageOf(images.tool));
   assert.ok((await lstat(link)).isSymbolicLink());
 
+  const parts = [link, `${link}-of-another`].map((path) => `${path}.nodewarm-part`);
+  for (const part of parts) await writeFile(part, "half");
+  const fail = (step: string) => {
+    if (step !== "copy-layer-image") return;
+    for (const part of parts) assert.ok(!existsSync(part), "what a killed call left takes no room from the next");
+    throw new Error("no room");
+  };
+  await assert.rejects(eject(node, { materialize: true }, fail), /no room/);
   const steps = ["copy-layer-image", "sync-layer-images", "swap-layer-image", "give-back-snapshot", "remove-record"];
   for (const step of [...steps, "remove-layer-links", "unmount-carrier", "remove-carrier"]) {
     const materialize = eject(node, { materialize: true }, (reached) => {
