@@ -1,6 +1,6 @@
 import { type TestContext, test } from "node:test";
 import fc from "fast-check";
-import { AgentModel, disks, type Name, names } from "../../../test/support/agent/agent-model.ts";
+import { AgentModel, disks, type Name, names, versions } from "../../../test/support/agent/agent-model.ts";
 import type { AgentSetting } from "../../../test/support/agent/agent-setting.ts";
 import { RuntimeError } from "../../runtime/runtime-error.ts";
 
@@ -22,7 +22,7 @@ function command(name: string, run: (model: AgentModel) => void | Promise<void>)
 }
 
 const someName = fc.constantFrom<Name>(...names);
-const version = fc.constantFrom(1, 2, 3);
+const version = fc.constantFrom(...versions);
 const disk = fc.nat(disks.length - 1);
 const wish = fc.record({
   gate: fc.boolean(),

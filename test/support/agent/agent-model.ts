@@ -12,8 +12,10 @@ import { testImage } from "./memory-images.ts";
 export const names = ["docker.io/library/a:1", "docker.io/library/b:1", "ghcr.io/team/c:1"] as const;
 export type Name = (typeof names)[number];
 
-const versions = [1, 2, 3] as const;
-export const words = names.flatMap((name) => versions.map((version) => wordOf(name, version)));
+/** Of every name the last one is the same image. */
+const commonVersion = 4;
+export const versions = [1, 2, 3, commonVersion] as const;
+export const words = [...new Set(names.flatMap((name) => versions.map((version) => wordOf(name, version))))];
 const hosts = ["docker.io", "ghcr.io"];
 const minute = 60_000;
 
@@ -21,13 +23,13 @@ const minute = 60_000;
 export const disks: readonly DiskIdentity[] = [
   diskIdentity("x", 1, { [names[0]]: digestOf(names[0], 1), [names[1]]: digestOf(names[1], 1) }),
   diskIdentity("x", 2, { [names[0]]: digestOf(names[0], 2), [names[2]]: digestOf(names[2], 2) }),
-  diskIdentity("y", 1, { [names[1]]: digestOf(names[1], 3) }),
+  diskIdentity("y", 1, { [names[1]]: digestOf(names[1], 3), [names[2]]: digestOf(names[2], commonVersion) }),
 ];
 
 export type Wish = { readonly gate: boolean; readonly refresh: "Never" | "1m" | "10m"; readonly priority: number };
 
 export function wordOf(name: Name, version: number): string {
-  return `${name} ${version}`;
+  return version === commonVersion ? "common" : `${name} ${version}`;
 }
 
 export function digestOf(name: Name, version: number) {
@@ -46,7 +48,7 @@ export class AgentModel {
   readonly #held = new Set<string>();
   readonly #containers: string[] = [];
   /** Names that others set at some time: they are theirs. */
-  readonly #pulled = new Set<Name>();
+  readonly #pulled = new Set<string>();
   #isRunning = true;
 
   async begin(): Promise<void> {
@@ -193,7 +195,11 @@ export class AgentModel {
     await setting.advance(180 * minute);
     const { agent, node } = setting;
     const shown = JSON.stringify({ ...agent.status, log: setting.log.slice(-20) }, undefined, 1);
-    for (const image of agent.status.images) assert.equal(image.phase, "Warm", `${image.name}: ${shown}`);
+    for (const { name, phase, sets, reason } of agent.status.images) {
+      // A name that nobody lists is left to those who pulled it, though a disk that their image stood on is gone.
+      const isLeft = sets.length === 0 && this.#pulled.has(name) && /image that is not whole/.test(reason);
+      if (!isLeft) assert.equal(phase, "Warm", `${name}: ${shown}`);
+    }
     for (const name of names) this.#checkName(name, shown);
     const injected = (await node.runtime.status({ signal: new AbortController().signal })).map(({ id }) => id);
     for (const [index, { id }] of disks.entries()) {
