@@ -149,5 +149,19 @@ for (const runtime of await containerdRuntimes()) {
       const disks = [...owned.values()].filter(({ role }) => role === "layer").map(({ disk }) => disk);
       assert.ok(disks.includes(again.id));
     });
+
+    test("a newer disk that cannot be shown to containerd takes nothing over", async () => {
+      const next = await makeInjectionDisk(scope, await makeInjectionImages(scope), { line, sequence: 4 });
+      const failing = injectPath(node, next.path, {}, (step) => {
+        if (step === "mount carrier") throw new Error("not shown");
+      });
+      await assert.rejects(failing, /not shown/);
+      for (const [name, said] of [
+        [appName, "variant 1\n"],
+        [toolName, "tool 1\n"],
+        [baseName, "base\n"],
+      ] as const)
+        assert.equal(await run(name), said);
+    });
   });
 }

@@ -65,7 +65,7 @@ export async function injectDisk(
       const { job, shown } = await startJob(place, mounting);
       const begun = allOf([written, shown]);
       const rest = async (): Promise<void> => {
-        const taken = await takeOver(job, found);
+        const taken = await takeOver(job, found, shown);
         conditions.push(...taken.occupied);
         for (const [image, condition] of taken.withdrawn) skipped.set(image, condition);
         const usable = plans.filter(({ image }) => !taken.withdrawn.has(image));
@@ -124,9 +124,10 @@ async function startJob(
 async function takeOver(
   job: InjectJob,
   { plans }: Survey,
+  shown: Promise<unknown>,
 ): Promise<{ readonly occupied: Iterable<Condition>; readonly withdrawn: ReadonlyMap<IndexImage, Condition> }> {
   const repaired = usesLayerImages(job.node) ? [] : await repairLinks(job);
-  const occupied = new Map([...repaired, ...(await relinkToNewer(job))]);
+  const occupied = new Map([...repaired, ...(await relinkToNewer(job, shown))]);
   const images = plans.map(({ image }) => image);
   return { occupied: occupied.values(), withdrawn: await withdrawOccupied(job, images, occupied) };
 }

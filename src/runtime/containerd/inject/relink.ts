@@ -10,11 +10,11 @@ import { topChainID } from "./plan.ts";
 import { putLink } from "./repair-links.ts";
 
 /**
- * Moves what an older disk of the same line, or one that is away, and this one both hold to this one: each link is renamed over, so running containers keep the
- * old tree and new ones get the new. Then the labels follow. After that nothing but what runs holds the older disk for these images. The
- * result is that of `repairLinks`.
+ * Moves what an older disk of the same line, or one that is away, and this one both hold to this one, once it is `shown` on its carrier: each
+ * link is renamed over, so running containers keep the old tree and new ones get the new. Then the labels follow. After that nothing but what
+ * runs holds the older disk for these images. The result is that of `repairLinks`.
  */
-export async function relinkToNewer(job: InjectJob): Promise<Map<string, Condition>> {
+export async function relinkToNewer(job: InjectJob, shown: Promise<unknown>): Promise<Map<string, Condition>> {
   const { node, open, state, meter, atStep } = job;
   const occupied = new Map<string, Condition>();
   const treeOf = treesFor(job);
@@ -24,6 +24,8 @@ export async function relinkToNewer(job: InjectJob): Promise<Map<string, Conditi
     if (tree !== undefined && passesTo(job, snapshot.disk)) moving.push({ snapshot, tree });
   }
   if (moving.length > 0) {
+    // What works on the older one must not lead to a folder that is empty yet.
+    await shown;
     await sideBySide(moving, async ({ snapshot, tree }) => {
       const result = usesLayerImages(node) ? "present" : await putLink(job, snapshot, tree);
       if (typeof result === "object") occupied.set(snapshot.name, result);
