@@ -8,7 +8,7 @@ import type { DiskFinder, FoundDisk } from "../../src/agent/disks/disk-finder.ts
 export async function findUntil(
   finder: DiskFinder,
   fits: (found: readonly FoundDisk[]) => boolean,
-  timeoutMs = 30_000,
+  timeoutMs = 120_000,
 ): Promise<readonly FoundDisk[]> {
   const stop = new AbortController();
   const timer = setTimeout(() => stop.abort(), timeoutMs);

@@ -44,12 +44,18 @@ describe("block devices", { skip: needs("losetup") }, () => {
     return finder;
   };
 
-  /** A device over a copy of a disk, and what takes it away. */
-  const attach = async (scope: Scope, disk: string) => {
+  /** A device over a copy of a disk, changed first if so, and what takes it away. */
+  const attach = async (scope: Scope, disk: string, change?: (copy: string) => Promise<void>) => {
     const copy = join(await temporaryDirectory(scope, "copy"), "disk");
     await copyFile(disk, copy);
+    await change?.(copy);
     const path = (await run("losetup", ["--find", "--show", "--read-only", copy])).trim();
-    const detach = async () => void (await run("losetup", ["--detach", path]).catch(() => ""));
+    let detached: Promise<string> | undefined;
+    // Once: others may have the device then.
+    const detach = async (): Promise<void> => {
+      detached ??= run("losetup", ["--detach", path]);
+      await detached;
+    };
     scope.defer(detach);
     return { path, copy, detach };
   };
@@ -119,6 +125,7 @@ describe("block devices", { skip: needs("losetup") }, () => {
     await assert.rejects(finder.open(first.path), failsAs("not-trusted", "gone"));
     const before = (await state.record.seenDisks[identity?.id ?? ""])?.[0];
     await run("losetup", ["--read-only", first.path, first.copy]);
+    scope.defer(async () => void (await run("losetup", ["--detach", first.path])));
     await findState(finder, first.path, "trusted");
     const after = state.record.seenDisks[identity?.id ?? ""]?.[0];
     assert.deepEqual(
@@ -132,15 +139,11 @@ describe("block devices", { skip: needs("losetup") }, () => {
     await using scope = new AsyncDisposableStack();
     const spoiled = await attach(scope, older);
     await spoilByte(spoiled.copy, 4100);
-    const short = await attach(scope, older);
-    await short.detach();
-    await truncate(short.copy, 12_288);
-    await run("losetup", ["--read-only", short.path, short.copy]);
-    const empty = await attach(scope, older);
-    await empty.detach();
-    await truncate(empty.copy, 0);
-    await truncate(empty.copy, 1 << 20);
-    await run("losetup", ["--read-only", empty.path, empty.copy]);
+    const short = await attach(scope, older, (copy) => truncate(copy, 12_288));
+    const empty = await attach(scope, older, async (copy) => {
+      await truncate(copy, 0);
+      await truncate(copy, 1 << 20);
+    });
     const finder = await openFinder(scope, { devices: [spoiled.path, short.path, empty.path], allow: ["fleet"] });
     const found = await findUntil(finder, (all) => all.length === 3 && all.every(({ state }) => state !== "checking"));
     const states = Object.fromEntries(found.map(({ path, state }) => [path, state]));
