@@ -1,8 +1,8 @@
 import { stat } from "node:fs/promises";
 import { decodeDeviceNumber } from "../../runtime/host/device-number.ts";
+import { findMountUsers } from "../../runtime/host/device-release.ts";
 import { lockDisk } from "../../runtime/host/disk-lock.ts";
 import { readDiskSource } from "../../runtime/host/disk-source.ts";
-import { findDeviceHolders } from "../../runtime/host/holders.ts";
 import { findLoopDevice, isDeviceInUse } from "../../runtime/host/loop-device.ts";
 import type { User } from "../../runtime/runtime.ts";
 import type { DiskHolders } from "./disk-holders.ts";
@@ -18,13 +18,8 @@ export class HostDiskHolders implements DiskHolders {
     const device = await deviceOf(path);
     if (device === undefined || !(await isDeviceInUse(device))) return [];
     const { rdev } = await stat(device, { bigint: true });
-    const holders = await findDeviceHolders(decodeDeviceNumber(rdev));
-    const users = holders.map(({ pid, name, containerId, isOwn, mountPoints }): User => {
-      if (containerId !== undefined) return { kind: "container", name: containerId };
-      return { kind: "process", name: isOwn ? `mounted on ${mountPoints.join(", ")}` : `${pid} (${name})` };
-    });
-    const distinct = new Map(users.map((user) => [`${user.kind} ${user.name}`, user]));
-    return distinct.size > 0 ? [...distinct.values()] : [{ kind: "process", name: `one that has ${device} in use` }];
+    const users = await findMountUsers(decodeDeviceNumber(rdev));
+    return users.length > 0 ? users : [{ kind: "process", name: `one that has ${device} in use` }];
   }
 }
 
