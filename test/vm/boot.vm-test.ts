@@ -2,7 +2,17 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { nodeLayout } from "../../src/publish/seed/node-layout.ts";
 import { appName, baseName, makeInjectionDisk, makeInjectionImages, toolName } from "../support/runtimes/injection.ts";
-import { agentStatus, boot, isWarm, runContainer, untilReady, untilWarm } from "./agent-node.ts";
+import {
+  agentStatus,
+  boot,
+  diskOf,
+  isWarm,
+  runContainer,
+  tryContainer,
+  untilAgent,
+  untilReady,
+  untilWarm,
+} from "./agent-node.ts";
 import { needsMachine as skip } from "./emulator.ts";
 import type { Machine } from "./machine.ts";
 import { makeEmptyDrive, makeNodeImage, makeProgram } from "./node-image.ts";
@@ -11,6 +21,7 @@ const fixtures = new AsyncDisposableStack();
 const names = [appName, toolName, baseName];
 let drives: { readonly serial: string; readonly path: string }[];
 let machine: Machine;
+let disk: { readonly path: string; readonly id: string };
 
 const units = "/etc/systemd/system";
 const files = [
@@ -52,7 +63,7 @@ ExecStart=sh -c 'ctr -n k8s.io run --rm ${appName} first-pod >/run/first-pod 2>&
 before(async () => {
   if (skip) return;
   const program = await makeProgram(fixtures);
-  const disk = await makeInjectionDisk(fixtures, await makeInjectionImages(fixtures), { line: "boot", blobs: true });
+  disk = await makeInjectionDisk(fixtures, await makeInjectionImages(fixtures), { line: "boot", blobs: true });
   const removed = [nodeLayout.state];
   const enabled = ["kubelet.service"];
   const root = await makeNodeImage(fixtures, { disks: [disk.path], program, files, enabled, removed });
@@ -137,5 +148,20 @@ test("after a reboot with the state lost containerd mounts the disk before it st
   assert.match(await machine.succeed("journalctl --no-pager -u containerd"), /mounted from .*\/disk\.erofs/);
   const status = await agentStatus(machine);
   assert.ok(status !== undefined && isWarm(status, ...names), JSON.stringify(status));
+});
+
+test("a disk that is gone keeps neither containerd nor the agent from starting, and nothing starts from it", {
+  skip,
+}, async () => {
+  await machine.succeed(`rm ${nodeLayout.disks}/*.erofs`);
+  await machine.shutDown();
+  machine = await boot(fixtures, { drives });
+  await untilReady(machine);
+  assert.match(await machine.succeed("systemctl show -p ActiveState containerd"), /=active$/m);
+  assert.match(await machine.succeed("journalctl --no-pager -b -u containerd"), /is not there/);
+  const { code, output } = await tryContainer(machine, appName);
+  assert.notEqual(code, 0, output);
+  const away = await untilAgent(machine, "the disk is away", (status) => diskOf(status, disk.id)?.phase === "Away");
+  assert.match(diskOf(away, disk.id)?.reason ?? "", /no longer at/);
   await machine.shutDown();
 });
