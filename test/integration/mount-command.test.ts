@@ -72,11 +72,12 @@ for (const runtime of await outermostRuntimes()) {
       await writeFile(join(dataRoot, `nodewarm/disks/${id}.json`), JSON.stringify(record));
       scope.defer(() => rm(`/run/nodewarm/users/${id}`, { recursive: true, force: true }));
       const start = performance.now();
-      const { code, stdout } = await mount("--data-root", dataRoot, "--wait", "6");
+      const { code, stdout } = await mount("--data-root", dataRoot, "--wait", "20");
       const seconds = (performance.now() - start) / 1000;
       assert.equal(code, 1);
       assert.equal(stdout.match(/DiskMissing/g)?.length, 2);
-      assert.ok(seconds >= 6 && seconds < 12, `${seconds} s`);
+      // As long again would be two waits; a busy machine takes a part of that to start the program.
+      assert.ok(seconds >= 20 && seconds < 40, `${seconds} s`);
       await rename(`${cli.disk.path}.away`, cli.disk.path);
       assert.equal((await mount()).code, 0);
     });
