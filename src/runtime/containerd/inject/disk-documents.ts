@@ -36,8 +36,7 @@ export class DiskDocuments {
   }
 
   /**
-   * Those of an image from the config up to the target, in the order in which they are written: what refers comes after what it refers to.
-   * Throws `DiskError` `corrupt`.
+   * Those of an image, from the target down to the config, each before the one that it refers to. Throws `DiskError` `corrupt`.
    */
   async of(image: IndexImage): Promise<readonly ImageDocument[]> {
     const known = this.#kept.get(image);
@@ -45,9 +44,9 @@ export class DiskDocuments {
     const [config, manifest] = await Promise.all([this.#read(image.config.digest), this.#read(image.manifest.digest)]);
     const indexes = image.target.digest === image.manifest.digest ? [] : await this.#indexesTo(image);
     const documents: ImageDocument[] = [
-      { kind: "config", digest: image.config.digest, bytes: config, child: undefined },
+      ...indexes,
       { kind: "manifest", digest: image.manifest.digest, bytes: manifest, child: image.config.digest },
-      ...indexes.reverse(),
+      { kind: "config", digest: image.config.digest, bytes: config, child: undefined },
     ];
     const sizeBytes = documents.reduce((sum, { bytes }) => sum + bytes.length, 0);
     if (this.#keptBytes + sizeBytes <= keptBytes) {

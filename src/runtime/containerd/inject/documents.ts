@@ -1,6 +1,7 @@
 import type { IndexImage } from "../../../disk/reader/disk-index.ts";
 import { isRuntimeError } from "../../runtime-error.ts";
 import { sideBySide } from "../../side-by-side.ts";
+import type { NamespaceClient } from "../client/containerd-client.ts";
 import type { NewBlob, WriteResult } from "../client/content-writer.ts";
 import type { Labels } from "../client/label.ts";
 import { label } from "../ownership.ts";
@@ -26,52 +27,55 @@ export async function writeDocuments(job: JobPlace, images: readonly IndexImage[
     read.flatMap(({ documents }) => documents),
   );
   await sideBySide(read, async ({ image, documents }) => {
-    // What refers comes after what it refers to.
-    for (const document of documents) await writeDocument(job, image, document, placed.has(document.digest));
+    // The lease holds the first, and that, by its labels, what comes below: it costs pages of the database for each blob that it names itself.
+    for (const [depth, document] of documents.entries())
+      await writeDocument(job, depth === 0 ? job.leased : job.node.in, image, document, placed.has(document.digest));
   });
 }
 
 async function writeDocument(
   job: JobPlace,
+  namespace: NamespaceClient,
   image: IndexImage,
   document: ImageDocument,
   isFileThere: boolean,
 ): Promise<void> {
-  const { leased, meter, open } = job;
+  const { meter, open } = job;
   const references = referencesOf(job, image, document);
   const labels = { ...references, [label.disk]: open.disk.id };
   const blob = { digest: document.digest, sizeBytes: document.bytes.length, labels };
-  if ((await record(job, blob, document, isFileThere)) === "written") return;
-  const known = await leased.content.info(document.digest);
+  if ((await record(job, namespace, blob, document, isFileThere)) === "written") return;
+  const known = await namespace.content.info(document.digest);
   const missing = Object.entries(references).filter(([key]) => known.labels[key] === undefined);
   if (missing.length === 0) return;
   job.atStep("document labels");
   meter.count("label");
-  await leased.contentManager.updateLabels(document.digest, Object.fromEntries(missing));
+  await namespace.contentManager.updateLabels(document.digest, Object.fromEntries(missing));
 }
 
 /** Claims the file of a document, or has containerd write it. */
 async function record(
   job: JobPlace,
+  namespace: NamespaceClient,
   blob: NewBlob,
   { digest, bytes }: ImageDocument,
   isFileThere: boolean,
 ): Promise<WriteResult> {
-  const { leased, meter } = job;
+  const { meter } = job;
   job.atStep("document");
   if (isFileThere) {
     meter.count("claim");
     try {
-      const result = await leased.contentWriter.claim(blob);
+      const result = await namespace.contentWriter.claim(blob);
       if (result === "present" || (await isPlaced(job, digest))) return result;
       // Collected before it was claimed: the record is ours, its file is gone.
-      await leased.contentManager.delete(digest);
+      await namespace.contentManager.delete(digest);
     } catch (error) {
       if (!isRuntimeError(error, "failed-precondition", "unavailable", "not-found")) throw error;
     }
   }
   meter.count("write");
-  return leased.contentWriter.write(blob, bytes);
+  return namespace.contentWriter.write(blob, bytes);
 }
 
 function referencesOf(job: JobPlace, image: IndexImage, { kind, child }: ImageDocument): Labels {
