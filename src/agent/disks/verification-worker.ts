@@ -71,6 +71,7 @@ async function readAll(fd: number, { path, id, stamp }: VerificationJob): Promis
     const blobs = disk.index.images.length === 0 ? [] : await listBlobs(disk, problems);
     let toldMs = performance.now();
     await checkData(disk, blobs, problems, {
+      inThisThread: true,
       onProgress: ({ done, total }) => {
         if (performance.now() - toldMs < progressMs) return;
         toldMs = performance.now();

@@ -6,7 +6,7 @@ import { areaKind } from "../files-format.ts";
 import { type DiskReader, filesPath, indexPath } from "../reader/disk-reader.ts";
 import { type Blob, BlobHashes } from "./blob-hashes.ts";
 import { checkCoverage, digestUnits } from "./coverage.ts";
-import { checkDigests, type Patch } from "./digest-pass.ts";
+import { checkDigests, type DigestPassOptions, type Patch } from "./digest-pass.ts";
 import type { VerifyOptions } from "./verify-disk.ts";
 
 const maxIndexBytes = 256 << 20;
@@ -17,7 +17,7 @@ export async function checkData(
   disk: DiskReader,
   blobs: readonly Blob[],
   problems: ProblemList,
-  options: VerifyOptions,
+  options: VerifyOptions & Pick<DigestPassOptions, "inThisThread">,
 ): Promise<void> {
   const { image, files } = disk;
   const indexInode = await disk.lookup(indexPath);
@@ -44,6 +44,7 @@ export async function checkData(
       if (unit.kind === areaKind.blobs) hashes.update(unit.position, data, problems);
     },
     onBytes,
+    inThisThread: options.inThisThread ?? false,
     ...(options.signal && { signal: options.signal }),
   });
   hashes.finish(problems);

@@ -14,6 +14,8 @@ export type DigestPassOptions = {
   /** The end of the image in bytes; units beyond it are problems. */
   readonly endBytes: number;
   readonly onBytes?: (bytes: number) => void;
+  /** All digests are computed in the calling thread: others do not have its priority. */
+  readonly inThisThread?: boolean;
   readonly signal?: AbortSignal;
 };
 
@@ -27,7 +29,8 @@ type Batch = { readonly units: readonly Unit[]; readonly position: number; reado
 
 /**
  * Reads each unit once and reports those whose bytes differ from their digest, and padding that is not zero. While one batch
- * is hashed the next is being read; its large units are hashed in the threads that Node has for that, the small ones here meanwhile.
+ * is hashed the next is being read; its large units are hashed in the threads that Node has for that unless `inThisThread`, the small
+ * ones here meanwhile.
  */
 export async function checkDigests(
   source: ByteSource,
@@ -40,6 +43,7 @@ export async function checkDigests(
     Buffer.allocUnsafeSlow(batchBytes + maxUnitBytes),
   ];
   const all = batches(units, problems, options.endBytes)[Symbol.iterator]();
+  const elsewhereBytes = options.inThisThread ? Number.POSITIVE_INFINITY : otherThreadBytes;
   let turn = 0;
   const readNext = () => {
     const { value: batch, done } = all.next();
@@ -60,7 +64,7 @@ export async function checkDigests(
       const start = unit.position - batch.position;
       const padded = bytes.subarray(start, start + unit.paddedLength);
       const patched = applyPatches(unit, padded.subarray(0, unit.length), options.patches);
-      const digest = unit.length < otherThreadBytes ? undefined : webcrypto.subtle.digest("SHA-256", patched);
+      const digest = unit.length < elsewhereBytes ? undefined : webcrypto.subtle.digest("SHA-256", patched);
       return { unit, padded, patched, digest };
     });
     for (const { unit, padded, patched, digest } of started) {
