@@ -169,7 +169,10 @@ test("secrets are in no error, no property of it, no problem and no command line
   );
   await providers.configure({ name: "p", matchImages: ["127.0.0.1:1"], env: [{ name: "TOKEN", value: secret }] });
   const helper = join(directory, "docker-credential-canary");
-  await writeFile(helper, `#!/bin/sh\ncat >/dev/null\nsleep 0.1\necho '{"Username":"u","Secret":"${secret}"}'\n`);
+  // It runs until its command line was seen, however busy the machine is.
+  const seen = join(directory, "seen");
+  const wait = `until [ -e ${seen} ]; do sleep 0.02; done`;
+  await writeFile(helper, `#!/bin/sh\ncat >/dev/null\n${wait}\necho '{"Username":"u","Secret":"${secret}"}'\n`);
   await chmod(helper, 0o755);
   const dockerConfig = join(directory, "docker.json");
   await writeFile(dockerConfig, JSON.stringify({ credsStore: "canary", auths: { x: { auth: secret } } }));
@@ -197,7 +200,11 @@ test("secrets are in no error, no property of it, no problem and no command line
       }
       let isDone = false;
       const watching = (async () => {
-        while (!isDone) for (const command of await commandLines()) commands.add(command);
+        while (!isDone)
+          for (const command of await commandLines()) {
+            commands.add(command);
+            if (command.includes("docker-credential-canary")) await writeFile(seen, "");
+          }
       })();
       await resolve(resolver, registry.host).catch((error: unknown) => errors.push(error));
       const digest = image.manifest.digest;
