@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { type DiskDevice, type Release, readRelease } from "../host/device-release.ts";
+import { lockDisk } from "../host/disk-lock.ts";
 import type { User } from "../runtime.ts";
 import type { DiskRecord } from "./disk-records.ts";
 import type { DockerNode } from "./docker-node.ts";
@@ -26,5 +27,7 @@ export async function readDiskRelease(
   signal: AbortSignal,
 ): Promise<Release> {
   const leftBehind = async () => usersOf(await stillLeftBehind(node, record, signal));
-  return readRelease({ id: record.id, device, users: others }, leftBehind, signal);
+  const { id } = record;
+  const lock = () => lockDisk(node.local, id, signal);
+  return readRelease({ id, device, users: others }, { known: leftBehind, lock, signal });
 }

@@ -38,23 +38,30 @@ export type UnmountedDisk = {
   readonly users: readonly User[];
 };
 
+/** How it is looked at. */
+export type ReleaseQuestion = {
+  /** Who holds it beside those that were seen and the mounts, such as overlays, which do not name the device of their lower folders. */
+  readonly known: () => Promise<readonly User[]>;
+  /** `lockDisk` of the disk: its device is opened alone for a moment, and whoever mounts it then fails. */
+  readonly lock: () => Promise<AsyncDisposable>;
+  readonly signal?: AbortSignal;
+};
+
 /**
- * Waits a moment until the device of a disk is free; one that is not known is looked for. `known`: who holds it beside `users` and the mounts
- * that can be seen, such as overlays, which do not name the device of their lower folders. What could not be looked at is not said to be
- * released. Throws the reason of `signal`.
+ * Waits a moment until the device of a disk is free; one that is not known is looked for. What could not be looked at is not said to be
+ * released. Throws the reason of the signal, and what `lock` throws.
  */
 export async function readRelease(
   { id, device, users }: UnmountedDisk,
-  known: () => Promise<readonly User[]>,
-  signal?: AbortSignal,
+  { known, ...rest }: ReleaseQuestion,
 ): Promise<Release> {
-  const knownUsers = async () => [...users, ...(await known())];
-  if (device !== undefined) return releaseOf(device, knownUsers, signal);
+  const question = { ...rest, known: async () => [...users, ...(await known())] };
+  if (device !== undefined) return releaseOf(device, question);
   const { devices, unreadable } = await findDevicesOfDisk(id);
   const held: User[] = unreadable.map((path) => ({ kind: "process", name: `${path}, which cannot be read` }));
   if (devices.length === 0) held.push(...users);
   for (const number of devices) {
-    const { isReleased, heldBy } = await releaseOf(await diskDevice(number), knownUsers, signal);
+    const { isReleased, heldBy } = await releaseOf(await diskDevice(number), question);
     if (!isReleased) held.push(...(heldBy.length > 0 ? heldBy : [someone(number)]));
   }
   return { isReleased: held.length === 0, heldBy: distinct(held) };
@@ -64,13 +71,9 @@ function someone(number: DeviceNumber): User {
   return { kind: "process", name: `one that has the device ${formatDeviceNumber(number)} in use` };
 }
 
-async function releaseOf(
-  device: DiskDevice,
-  known: () => Promise<readonly User[]>,
-  signal: AbortSignal | undefined,
-): Promise<Release> {
+async function releaseOf(device: DiskDevice, { known, lock, signal }: ReleaseQuestion): Promise<Release> {
   for (const end = Date.now() + releaseMs; ; await sleep(pollMs, undefined, { signal })) {
-    if (!(await isHeld(device))) return { isReleased: true, heldBy: [] };
+    if (!(await isHeld(device, lock))) return { isReleased: true, heldBy: [] };
     const isLate = Date.now() > end;
     const seen = [...(await known()), ...(await findMountUsers(device.number))];
     // Asking each process for its files takes seconds on a full node, and most devices are free in a moment.
@@ -103,7 +106,8 @@ async function processesOn(number: DeviceNumber): Promise<User[]> {
   );
 }
 
-async function isHeld({ number, file }: DiskDevice): Promise<boolean> {
+async function isHeld({ number, file }: DiskDevice, lock: ReleaseQuestion["lock"]): Promise<boolean> {
+  await using _ = await lock();
   const path = await devicePath(number);
   if (file !== undefined && (await backingFile(path)) !== file) return false;
   try {

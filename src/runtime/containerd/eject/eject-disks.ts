@@ -114,7 +114,7 @@ async function tryEject(
   const containers = standing.users.filter(({ kind }) => kind === "container");
   const report: EjectReport["disks"][number][] = [];
   for (const [id, disk] of unmounted) {
-    const { isReleased, heldBy } = await whoHolds(node, disk, containers);
+    const { isReleased, heldBy } = await whoHolds(node, disk, containers, options.signal);
     const materialized = trees.filter(({ disk }) => disk === id).length;
     report.push({ id, isReleased, heldBy, removedImages: removed.get(id) ?? 0, materialized });
   }

@@ -50,8 +50,14 @@ export async function unmountDisk(
 }
 
 /** Whether the device of a disk is free, and who holds it otherwise. `containers`: those that may still run on trees of the disk. */
-export function whoHolds(node: ContainerdNode, disk: UnmountedDisk, containers: readonly User[]): Promise<Release> {
-  return readRelease(disk, () => runningOf(node, containers));
+export function whoHolds(
+  node: ContainerdNode,
+  disk: UnmountedDisk,
+  containers: readonly User[],
+  signal: AbortSignal,
+): Promise<Release> {
+  const lock = () => lockDisk(node.local, disk.id, signal);
+  return readRelease(disk, { known: () => runningOf(node, containers), lock, signal });
 }
 
 /** Those that are mounted: an overlay holds its lower folders without naming their device. */
