@@ -225,13 +225,31 @@ export class MemoryImages {
     });
   }
 
-  /** Containers that stand on snapshots of a disk which none of `heirs` has. */
+  /** Containers, and images whose records are not the disk's, that stand on snapshots of a disk which none of `heirs` has. */
   users(disk: string, heirs: readonly DiskIndex[] = []): User[] {
-    return [...this.#containers].flatMap(([name, { snapshot }]): User[] => {
-      const below = this.#snapshots.get(snapshot);
-      if (below?.disk !== disk || heirs.some((heir) => treeIn(heir, snapshot, below.isTop))) return [];
-      return [{ kind: "container", name }];
-    });
+    const isNeeded = (name: string) => {
+      const snapshot = this.#snapshots.get(name);
+      return snapshot?.disk === disk && !heirs.some((heir) => treeIn(heir, name, snapshot.isTop));
+    };
+    const containers = [...this.#containers].flatMap(([name, { snapshot }]): User[] =>
+      isNeeded(snapshot) ? [{ kind: "container", name }] : [],
+    );
+    const images = [...this.#imagesBeside(disk)].flatMap(([name, snapshots]): User[] =>
+      snapshots.some(isNeeded) ? [{ kind: "image", name }] : [],
+    );
+    return [...containers, ...images];
+  }
+
+  /** Names that go on when a disk goes, with the snapshots that their images stand on. */
+  *#imagesBeside(disk: string): Generator<readonly [name: string, snapshots: readonly string[]]> {
+    for (const [name, record] of this.#records) {
+      const target = record.disk === disk ? undefined : this.#targets.get(record.digest);
+      if (target === undefined) continue;
+      const snapshots: string[] = [];
+      for (let at: string | undefined = topOf(target.image); at !== undefined; at = this.#snapshots.get(at)?.parent)
+        snapshots.push(at);
+      yield [name, snapshots];
+    }
   }
 
   /** Containers that were started from a disk: they keep it, whatever becomes of the snapshot that they stand on. */
@@ -241,9 +259,10 @@ export class MemoryImages {
     );
   }
 
-  /** Copies what containers stand on to the node. With their images it is the runtime's own from then on. */
+  /** Copies what containers and others' images stand on to the node. With their images it is the runtime's own from then on. */
   materialize(disk: string): { readonly name: string; readonly tree: string }[] {
-    const used = new Set([...this.#containers.values()].map(({ snapshot }) => snapshot));
+    const used = new Set<string>([...this.#containers.values()].map(({ snapshot }) => snapshot));
+    for (const [, snapshots] of this.#imagesBeside(disk)) for (const name of snapshots) used.add(name);
     const copied: { name: string; tree: string }[] = [];
     for (const [name, snapshot] of this.#snapshots) {
       if (snapshot.disk !== disk || !used.has(name)) continue;

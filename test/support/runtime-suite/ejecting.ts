@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import type { EjectOptions } from "../../../src/runtime/runtime.ts";
 import { waitUntil } from "../processes.ts";
@@ -102,6 +103,23 @@ export function testEjecting(world: World): void {
     assert.equal(await others.tag(appName), images.older.app.manifest.digest);
     assert.equal(await others.tag(toolName), undefined);
     await others.removeContainer(await others.startContainer(appName));
+  });
+
+  test("an image that others have named holds its disk, and is theirs once it is copied", async () => {
+    await using scope = new AsyncDisposableStack();
+    const { runtime, others } = await world.makeSetting(scope);
+    const { older, images } = world.disks();
+    const name = `example.com/others/app:${randomUUID()}`;
+    const { digest } = images.older.app.manifest;
+    await inject(runtime, older);
+    await others.setTag(name, digest);
+    await assert.rejects(eject(runtime), failsWith("failed-precondition", name));
+    const [status] = await runtime.status({ signal });
+    assert.deepEqual(status?.heldBy, [{ kind: "image", name }]);
+    const [report] = (await eject(runtime, { materialize: true })).disks;
+    assert.equal(report?.materialized, 1);
+    assert.deepEqual(await runtime.status({ signal }), []);
+    assert.equal(await others.tag(name), digest);
   });
 
   test("of the newer disk gives what both have to the older one", async () => {
