@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readdir, readFile, readlink, writeFile } from "node:fs/promises";
+import { open, readdir, readFile, readlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -25,6 +25,7 @@ import { diskMountPoint } from "../host/disk-mount-point.ts";
 import { startDiskWait } from "../host/disk-search.ts";
 import { findDeviceHolders } from "../host/holders.ts";
 import type { InjectReport } from "../runtime.ts";
+import { unmountForDaemon } from "./disk-mount.ts";
 import type { DockerNode } from "./docker-node.ts";
 import { mountDockerDisks } from "./mount-disks.ts";
 import { readStatus } from "./read-status.ts";
@@ -248,6 +249,25 @@ describe("disks in Docker with overlay2", { skip: runtime?.reason ?? (runtime ==
       assert.equal(await daemon.docker("images", "--all", "--quiet"), "");
     });
   }
+
+  test("a disk that the daemon was cut off from is not said to be released while somebody has it", async () => {
+    const disk = await makeInjectionDisk(scope, images);
+    await injectIntoDocker(node, disk.path);
+    const used = await open(`${diskMountPoint(disk.id)}/nodewarm.json`);
+    try {
+      await unmountForDaemon(node, disk.id, signal);
+      const [ejected] = (await ejectFromDocker(node, { disks: [disk.id] })).disks;
+      assert.equal(ejected?.isReleased, false);
+      const [waits] = (await readStatus(node, signal)).filter(({ id }) => id === disk.id);
+      assert.equal(waits?.conditions[0]?.type, "NotReleased");
+    } finally {
+      await used.close();
+    }
+    await waitUntil("it is released", async () => {
+      const [again] = (await ejectFromDocker(node, { disks: [disk.id] })).disks;
+      return again?.isReleased === true;
+    });
+  });
 
   test("disks are mounted again without the daemon", async () => {
     const disk = await makeInjectionDisk(scope, images);

@@ -12,7 +12,7 @@ import { linkLayer } from "./layer-folder.ts";
 import { materializeLayer, requireLayerRoom } from "./materialize.ts";
 import { findOtherHolder } from "./other-holders.ts";
 import type { OwnImage } from "./own-images.ts";
-import { earlierDevice, readBootID, readDiskRelease } from "./release.ts";
+import { earlierDevice, readBootID, readDiskRelease, shownDevice } from "./release.ts";
 import { writeLeftBehind } from "./relink.ts";
 
 /** A point at which a test may end the work. */
@@ -181,7 +181,7 @@ async function releaseDisk(
   // Written to since it was read.
   const record = (await readDiskRecords(root)).get(id) ?? before;
   const unmounted = await unmountForDaemon(node, id, signal);
-  const device = unmounted.device ?? (await earlierDevice(record));
+  const device = unmounted.device ?? (await earlierDevice(record)) ?? (await shownDevice(id));
   const known = [...unmounted.otherRuntimes, ...unmounted.processes];
   const release = await readDiskRelease(node, record, device, known, signal);
   atStep("record");

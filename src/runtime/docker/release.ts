@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
-import { type DiskDevice, type Release, readRelease } from "../host/device-release.ts";
+import { findDevicesOfDisk } from "../host/device-of-disk.ts";
+import { type DiskDevice, diskDevice, type Release, readRelease } from "../host/device-release.ts";
 import { lockDisk } from "../host/disk-lock.ts";
 import type { User } from "../runtime.ts";
 import type { DiskRecord } from "./disk-records.ts";
@@ -9,6 +10,12 @@ import { stillLeftBehind, usersOf } from "./left-behind.ts";
 /** Changes with each start of the machine; devices have other numbers then (kernel: drivers/char/random.c). */
 export async function readBootID(): Promise<string> {
   return (await readFile("/proc/sys/kernel/random/boot_id", "utf8")).trim();
+}
+
+/** A device that shows a disk, where nothing tells from which it was mounted: the runtime was cut off from it. */
+export async function shownDevice(id: string): Promise<DiskDevice | undefined> {
+  const [number] = (await findDevicesOfDisk(id)).devices;
+  return number && diskDevice(number);
 }
 
 /** The device of a disk that was ejected since the machine was started and was not free then. */
