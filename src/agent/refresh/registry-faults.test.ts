@@ -47,7 +47,7 @@ function resolverOf(options: Partial<RegistryResolverOptions> = {}): RegistryIma
     settings: () => ({ registries: [], dockerConfigs: [] }),
     environment: {},
     kubelet: async () => undefined,
-    limits: { "stall-seconds": 1, "fetch-retries": 2 },
+    limits: { "fetch-retries": 2 },
     retryDelayMs: 5,
     ...options,
   });
@@ -198,7 +198,9 @@ describe("opening an image", () => {
   for (const [name, { fault, codes }] of Object.entries(faults)) {
     test(`fails when ${name} does not pass, and names the registry`, async () => {
       registry.fault(/manifests/, fault, 1000);
-      const limits = { "stall-seconds": 1, "fetch-retries": 1, "manifest-bytes": 3 << 20 };
+      // A busy machine looks like a server that stalls.
+      const stalls = ["stall", "drip"].includes(fault.kind);
+      const limits = { "stall-seconds": stalls ? 1 : 30, "fetch-retries": 1, "manifest-bytes": 3 << 20 };
       const opened = resolverOf({ limits }).openImage(
         tagAt(registry.host),
         image.manifest.digest,
@@ -216,7 +218,7 @@ describe("opening an image", () => {
   }
 
   for (const path of [/manifests/, /blobs/]) {
-    test(`goes on after ${path} was cut, stalled and in trouble once each`, async () => {
+    test(`goes on after ${path} was cut and in trouble once each`, async () => {
       registry.fault(path, { kind: "cut", afterBytes: 10 });
       registry.fault(path, { kind: "status", status: 502 });
       const reference = tagAt(registry.host);

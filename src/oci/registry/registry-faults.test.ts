@@ -38,7 +38,7 @@ async function pull(
   const source = await openImageSource(`${registry.host}/${reference}`, {
     retryDelayMs: 5,
     ...options,
-    limits: { "stall-seconds": 0.3, "fetch-retries": 3, ...options.limits },
+    limits: { "fetch-retries": 3, ...options.limits },
   });
   try {
     const resolved = await source.resolve(parsePlatform("linux/amd64"), { signal });
@@ -50,11 +50,14 @@ async function pull(
   }
 }
 
+/** For servers that do stall: a busy machine looks like one as well. */
+const stallsSoon = { "stall-seconds": 0.3 };
+
 const blobRequests = () => registry.requests.filter((each) => each.path.endsWith(image.layers[0].descriptor.digest));
 
 /** The bytes of a range of the layer. */
 async function pullRange(offset: number, length: number): Promise<Buffer> {
-  const limits = { "stall-seconds": 0.3, "fetch-retries": 3 };
+  const limits = { "fetch-retries": 3 };
   const source = await openImageSource(`${registry.host}/a/b:v1`, { retryDelayMs: 5, limits });
   try {
     const resolved = await source.resolve(parsePlatform("linux/amd64"), { signal });
@@ -107,12 +110,12 @@ describe("a broken transfer", () => {
 
   test("is taken up again after a stall", async () => {
     registry.fault(layerPath(), { kind: "stall", afterBytes: 100_000 });
-    assert.ok((await pull()).layer.equals(tar));
+    assert.ok((await pull({ limits: stallsSoon })).layer.equals(tar));
   });
 
   test("ends in one error when the server always stalls", async () => {
     registry.fault(layerPath(), { kind: "stall", afterBytes: 1000 }, 100);
-    await assert.rejects(pull({ limits: { "fetch-retries": 1 } }), {
+    await assert.rejects(pull({ limits: { ...stallsSoon, "fetch-retries": 1 } }), {
       code: "transfer-broken",
       message: /stall-seconds/,
     });
@@ -121,7 +124,7 @@ describe("a broken transfer", () => {
 
   test("ends in one error when the server sends a few bytes now and then", async () => {
     registry.fault(layerPath(), { kind: "drip", bytes: 10, everyMs: 20 }, 100);
-    await assert.rejects(pull({ limits: { "fetch-retries": 1 } }), {
+    await assert.rejects(pull({ limits: { ...stallsSoon, "fetch-retries": 1 } }), {
       code: "transfer-broken",
       message: /next to nothing/,
     });
