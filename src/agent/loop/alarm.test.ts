@@ -34,3 +34,28 @@ test("of many wishes only the earliest is a timer", () => {
   for (const atMs of [300, 200, 250, 100, 400]) alarm.ringAt(atMs);
   assert.equal(clock.running, 1);
 });
+
+test("a timer that is early by a fraction, before anybody waits, is not the end of all waiting", async () => {
+  const timers = new Set<() => void>();
+  let nowMs = 0;
+  const clock: Clock = {
+    nowMs: () => nowMs,
+    wallSeconds: () => 0,
+    after(_, callback) {
+      timers.add(callback);
+      return () => void timers.delete(callback);
+    },
+  };
+  const fire = () => {
+    for (const callback of [...timers]) if (timers.delete(callback)) callback();
+  };
+  const alarm = new Alarm(clock);
+  alarm.ringAt(100);
+  nowMs = 99.6;
+  fire();
+  const waiting = alarm.wait(new AbortController().signal);
+  assert.equal(timers.size, 1, "it is to ring again");
+  nowMs = 100;
+  fire();
+  await waiting;
+});

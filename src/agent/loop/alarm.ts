@@ -14,9 +14,8 @@ export class Alarm {
   /** Rings at that time, or earlier if somebody wished so. */
   ringAt(atMs: number): void {
     if (atMs >= this.#atMs) return;
-    this.#cancel();
     this.#atMs = atMs;
-    this.#cancel = this.#clock.after(atMs - this.#clock.nowMs(), () => this.#wake());
+    this.#arm();
   }
 
   /** Never rings again: a timer would keep the process. */
@@ -33,8 +32,10 @@ export class Alarm {
       this.#wake = () => {
         // Timers may be early by a fraction.
         if (isDue()) ended.resolve();
-        else this.#cancel = this.#clock.after(this.#atMs - this.#clock.nowMs() + 1, this.#wake);
+        else this.#arm(1);
       };
+      // One that was early before anybody waited does not come again.
+      this.#arm();
       const abort = () => ended.resolve();
       signal.addEventListener("abort", abort, { once: true });
       await ended.promise;
@@ -43,5 +44,11 @@ export class Alarm {
     this.#wake = () => {};
     this.#cancel();
     this.#atMs = Number.POSITIVE_INFINITY;
+  }
+
+  #arm(moreMs = 0): void {
+    this.#cancel();
+    if (!Number.isFinite(this.#atMs)) return;
+    this.#cancel = this.#clock.after(this.#atMs - this.#clock.nowMs() + moreMs, () => this.#wake());
   }
 }
