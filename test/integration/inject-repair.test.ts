@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { mkdir, readFile, readlink, rm, symlink, unlink, writeFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { digestHex } from "../../src/oci/descriptor.ts";
 import type { ContainerdNode } from "../../src/runtime/containerd/containerd-node.ts";
 import { topChainID } from "../../src/runtime/containerd/inject/plan.ts";
@@ -21,6 +22,7 @@ import {
   openTestNode,
   toolName,
 } from "../support/runtimes/injection.ts";
+import { collectGarbage } from "../support/runtimes/injection-node.ts";
 
 /** What stands where the links to the disk should be, as after a power cut or a stranger's hand, never becomes part of a container silently. */
 
@@ -115,6 +117,20 @@ for (const runtime of await containerdRuntimes()) {
       }
       const report = await injectPath(node, disk.path);
       assert.ok(report.images.every(({ result }) => result === "present"));
+    });
+
+    test("documents come back with the snapshots that are collected meanwhile", async () => {
+      const { manifest, config } = images.tool;
+      for (let round = 0; round < 40; round++) {
+        await node.in.contentManager.delete((round % 2 === 0 ? config : manifest).digest);
+        // At another moment of the injection each time.
+        const collected = sleep(3 * round).then(() => collectGarbage(node));
+        const { images: injected } = await injectPath(node, disk.path);
+        await collected;
+        assert.equal(injected.find(({ names }) => names.includes(toolName))?.result, "injected");
+        assert.match(await readlink(await fsOfTop(toolName)), /\/fs\/images\//, `round ${round}`);
+      }
+      await becomesRight();
     });
 
     test("a folder with something in it withdraws its image and is kept, and the next call brings the image back", async () => {

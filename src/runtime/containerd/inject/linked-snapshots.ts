@@ -25,31 +25,52 @@ type Prepared = { readonly wanted: WantedSnapshot; readonly key: string; readonl
 /**
  * Makes snapshots whose parents exist. containerd syncs its records and not the links, so all links of the batch are made durable before
  * the first record names one: after a power cut no snapshot has an empty folder in place of its link. One that is there already, or that
- * somebody else makes meanwhile under the same name, is left as it is, and held by the lease.
+ * somebody else makes meanwhile under the same name, is left as it is and among the result. containerd 1.6.20 does not note it in the lease:
+ * it may be collected as long as nothing refers to it.
  */
-export async function makeLinkedSnapshots(job: InjectJob, wanted: readonly WantedSnapshot[]): Promise<void> {
+export async function makeLinkedSnapshots(
+  job: InjectJob,
+  wanted: readonly WantedSnapshot[],
+): Promise<readonly WantedSnapshot[]> {
   const { node, atStep } = job;
-  if (wanted.length === 0) return;
+  const present: WantedSnapshot[] = [];
   const prepared: Prepared[] = [];
   await sideBySide(wanted, async (each) => {
     atStep("prepare");
     const made = await prepare(job, each);
-    if (made !== undefined) prepared.push(made);
+    if (made === undefined) present.push(each);
+    else prepared.push(made);
   });
-  if (prepared.length === 0) return;
+  if (prepared.length === 0) return present;
   await sideBySide(prepared, ({ wanted: { tree }, number }) => {
     atStep("link");
     return swapInLink(node.local(`${node.snapshotsFolder}/${number}/fs`), linkTarget(job.carrier, tree));
   });
   atStep("sync");
   await syncFilesystem(node.local(node.snapshotsFolder));
-  await sideBySide(prepared, (each) => {
+  await sideBySide(prepared, async (each) => {
     atStep("commit");
-    return commit(job, each);
+    if (!(await commit(job, each))) present.push(each.wanted);
   });
+  return present;
 }
 
-/** `undefined` when a snapshot of that name is there by now: then the lease holds that one. */
+/** Makes those anew that were there and have been collected since: asked once something refers to them, which holds them. */
+export async function remakeCollected(job: InjectJob, present: readonly WantedSnapshot[]): Promise<void> {
+  const { node } = job;
+  const gone: WantedSnapshot[] = [];
+  await sideBySide(present, async (each) => {
+    try {
+      await node.snapshots.stat(each.name);
+    } catch (error) {
+      if (!isRuntimeError(error, "not-found")) throw error;
+      gone.push(each);
+    }
+  });
+  await makeLinkedSnapshots(job, gone);
+}
+
+/** `undefined` when a snapshot of that name is there by now. */
 async function prepare(job: InjectJob, wanted: WantedSnapshot): Promise<Prepared | undefined> {
   const { node, leased, meter } = job;
   // Beside its name in the databases: a commit then changes fewer of their pages.
@@ -67,7 +88,8 @@ async function prepare(job: InjectJob, wanted: WantedSnapshot): Promise<Prepared
   }
 }
 
-async function commit(job: InjectJob, { wanted, key, number }: Prepared): Promise<void> {
+/** False when somebody else has made one of that name meanwhile. */
+async function commit(job: InjectJob, { wanted, key, number }: Prepared): Promise<boolean> {
   const { node, leased, meter } = job;
   const writer = leased.snapshotWriter(node.snapshotter);
   meter.count("commit");
@@ -78,10 +100,12 @@ async function commit(job: InjectJob, { wanted, key, number }: Prepared): Promis
       [label.number]: number,
       [label.tree]: wanted.tree,
     });
+    return true;
   } catch (error) {
     if (!isRuntimeError(error, "already-exists")) throw error;
     meter.count("remove");
     await writer.remove(key);
+    return false;
   }
 }
 

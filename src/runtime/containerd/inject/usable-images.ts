@@ -5,7 +5,7 @@ import { usesLayerImages } from "../layer-cache.ts";
 import { writeDocuments } from "./documents.ts";
 import { makeCachedSnapshots } from "./erofs-layers.ts";
 import type { InjectJob } from "./job.ts";
-import { makeLinkedSnapshots } from "./linked-snapshots.ts";
+import { makeLinkedSnapshots, remakeCollected } from "./linked-snapshots.ts";
 import { type ImagePlan, isChainComplete } from "./plan.ts";
 import { writeRecords } from "./records.ts";
 
@@ -60,7 +60,7 @@ async function injectBatch(job: InjectJob, plans: readonly ImagePlan[], begun: B
   const unfinished = plans.filter(({ isComplete }) => !isComplete);
   const images = unfinished.map(({ image }) => image);
   const tops = new Map(unfinished.flatMap(({ top }) => (top === undefined ? [] : [[top.name, top]])));
-  await allOf([
+  const [present] = await allOf([
     usesLayerImages(job.node) ? makeCachedSnapshots(job, images) : makeLinkedSnapshots(job, [...tops.values()]),
     writeDocuments(
       job,
@@ -68,6 +68,7 @@ async function injectBatch(job: InjectJob, plans: readonly ImagePlan[], begun: B
     ),
     begun.done,
   ]);
+  await remakeCollected(job, present ?? []);
   await writeRecords(job, unfinished);
 }
 
