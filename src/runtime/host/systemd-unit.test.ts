@@ -3,9 +3,14 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
-import { unitEnvironment } from "./unit-environment.ts";
+import { readServiceSettings, serviceEnvironment, unitFolders } from "./systemd-unit.ts";
 
 describe("the environment of a unit", () => {
+  /** `root`: holds the folders and files of a machine. */
+  const unitEnvironment = async (unit: string, root: string) => {
+    const folders = unitFolders.map((folder) => join(root, folder));
+    return serviceEnvironment(await readServiceSettings(unit, folders), root);
+  };
   const write = async (root: string, path: string, text: string): Promise<void> => {
     await mkdir(join(root, path, ".."), { recursive: true });
     await writeFile(join(root, path), text);
@@ -31,8 +36,8 @@ describe("the environment of a unit", () => {
       "usr/lib/systemd/system/c.service.d/30.conf",
       "# no\n[Service]\nEnvironmentFile=-/etc/none\nEnvironmentFile=/etc/env\n",
     );
-    await write(root, "etc/env", '# comment\nHTTPS_PROXY="http://p:1"\n\nA=9\n');
-    const expected = { A: "9", B: "3", NO_PROXY: "a, b", C: "x y", HTTPS_PROXY: "http://p:1" };
+    await write(root, "etc/env", '# comment\nHTTPS_PROXY="http://p:1"\n\nA=9\nWORDS=one two\n');
+    const expected = { A: "9", WORDS: "one two", B: "3", NO_PROXY: "a, b", C: "x y", HTTPS_PROXY: "http://p:1" };
     assert.deepEqual(await unitEnvironment("c.service", root), expected);
   });
 
