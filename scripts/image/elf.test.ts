@@ -12,6 +12,7 @@ test("Node needs a loader and the C libraries", () => {
 });
 
 test("a library has no loader", () => {
+  // Types of Node know the report as a mere object.
   const { sharedObjects } = process.report.getReport() as unknown as { sharedObjects: string[] };
   const path = sharedObjects.find((each) => /\/libstdc\+\+\.so/.test(each)) ?? "";
   const { interpreter, libraries } = readElf(readFileSync(path));

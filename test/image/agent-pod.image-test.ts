@@ -1,28 +1,22 @@
 import assert from "node:assert/strict";
-import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { findAgent } from "../../src/agent/serve/control-client.ts";
 import type { AgentStatus } from "../../src/agent/status.ts";
-import { type AgentImage, makeAgentImage } from "../support/agent-image.ts";
+import { type AgentImage, importAgentImage, makeAgentImage } from "../support/agent-image.ts";
 import { startSharedMountNamespace } from "../support/mount-namespace.ts";
 import { needs } from "../support/privileges.ts";
-import { run, waitUntil } from "../support/processes.ts";
 import { AgentNode, imageIn } from "../support/runtimes/agent-node.ts";
 import { connectCri, type Pod, runPod } from "../support/runtimes/cri-pod.ts";
 import { appName, makeInjectionDisk } from "../support/runtimes/injection.ts";
 import { outermostRuntimes } from "../support/runtimes/node-cli.ts";
-import { temporaryDirectory } from "../support/temporary.ts";
 
 const skip = needs("dpkg-deb");
 const fixtures = new AsyncDisposableStack();
 let image: AgentImage;
-let archive: string;
 
 before(async () => {
   if (skip) return;
   image = await makeAgentImage(fixtures);
-  archive = join(await temporaryDirectory(fixtures, "image"), "image.tar");
-  await run("tar", ["-C", image.layout, "-cf", archive, "."]);
 });
 after(() => fixtures.disposeAsync());
 
@@ -41,11 +35,8 @@ for (const runtime of await outermostRuntimes()) {
       node = await AgentNode.start(scope, runtime, { mountNamespaceOf });
       const { daemon } = node;
       await daemon.importRuntimeImages();
-      const name = `nodewarm.test/nodewarm:${image.version}`;
-      const words = ["images", "import", "--snapshotter", daemon.snapshotter, "--base-name", "nodewarm.test/nodewarm"];
-      await daemon.ctr("-n", "k8s.io", ...words, archive);
       const cri = connectCri(scope, daemon);
-      await waitUntil("CRI knows the image", async () => (await cri.images.status(name)) !== undefined);
+      const name = await importAgentImage(scope, image, daemon, cri);
 
       const made = await makeInjectionDisk(scope, node.images, { images: [[appName, node.images.app]], blobs: true });
       disk = made;

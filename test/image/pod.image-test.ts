@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { CriClient } from "../../src/runtime/containerd/client/cri/cri-client.ts";
-import { type AgentImage, makeAgentImage } from "../support/agent-image.ts";
+import { type AgentImage, importAgentImage, makeAgentImage } from "../support/agent-image.ts";
 import { disksOf, succeed } from "../support/cli.ts";
 import { needs } from "../support/privileges.ts";
-import { run, waitUntil } from "../support/processes.ts";
 import type { ContainerdDaemon } from "../support/runtimes/containerd-daemon.ts";
 import { connectCri, type Pod, runPod, runPodToEnd } from "../support/runtimes/cri-pod.ts";
 import { appName, makeInjectionDisk, makeInjectionImages, platform, toolName } from "../support/runtimes/injection.ts";
@@ -15,13 +14,10 @@ import { temporaryDirectory } from "../support/temporary.ts";
 const skip = needs("dpkg-deb");
 const fixtures = new AsyncDisposableStack();
 let image: AgentImage;
-let archive: string;
 
 before(async () => {
   if (skip) return;
   image = await makeAgentImage(fixtures);
-  archive = join(await temporaryDirectory(fixtures, "image"), "image.tar");
-  await run("tar", ["-C", image.layout, "-cf", archive, "."]);
 });
 after(() => fixtures.disposeAsync());
 
@@ -36,10 +32,7 @@ for (const runtime of await outermostRuntimes()) {
       daemon = await runtime.start(scope);
       await daemon.importRuntimeImages();
       cri = connectCri(scope, daemon);
-      name = `nodewarm.test/nodewarm:${image.version}`;
-      const words = ["images", "import", "--snapshotter", daemon.snapshotter, "--base-name", "nodewarm.test/nodewarm"];
-      await daemon.ctr("-n", "k8s.io", ...words, archive);
-      await waitUntil("CRI knows the image", async () => (await cri.images.status(name)) !== undefined);
+      name = await importAgentImage(scope, image, daemon, cri);
     });
     after(() => scope.disposeAsync());
 

@@ -9,15 +9,14 @@ import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { after, before, describe, test } from "node:test";
-import { RegistryImageResolver } from "../../src/agent/refresh/registry-image-resolver.ts";
 import { hostPlatform } from "../../src/oci/platform.ts";
-import { parseReference } from "../../src/oci/reference.ts";
 import { findDaemonProcess } from "../../src/runtime/docker/daemon-process.ts";
 import { readDockerRegistryAccess } from "../../src/runtime/docker/registry/docker-registry-access.ts";
 import { makeCertificates } from "../support/certificates.ts";
 import { type FaultRegistry, type FaultRegistryOptions, startFaultRegistry } from "../support/fault-registry.ts";
 import { makeImage, pushToRegistry } from "../support/image-maker.ts";
 import { waitUntil } from "../support/processes.ts";
+import { readImage } from "../support/read-image.ts";
 import { startRegistry } from "../support/registry.ts";
 import { AgentNode } from "../support/runtimes/agent-node.ts";
 import type { DockerDaemon, DockerSettings } from "../support/runtimes/docker-daemon.ts";
@@ -27,7 +26,6 @@ import { type Scope, temporaryDirectory } from "../support/temporary.ts";
 
 /** The same daemon.json and certificates make dockerd and the agent ask the same servers. */
 
-const signal = new AbortController().signal;
 const proxyUser = "robot:canary-of-a-proxy";
 
 /** dockerd trusts loopback whatever is configured, so what is said of other servers takes an address of this machine's own. */
@@ -204,21 +202,8 @@ async function assertBothFail(docker: DockerDaemon, reference: string): Promise<
 }
 
 /** As the agent does. */
-async function fetchWith({ address }: DockerDaemon, reference: string): Promise<void> {
-  const resolver = new RegistryImageResolver({
-    access: () => readDockerRegistryAccess(address),
-    settings: () => ({ registries: [], dockerConfigs: [] }),
-    environment: {},
-    kubelet: async () => undefined,
-    limits: { "fetch-retries": 0 },
-  });
-  try {
-    const digest = await resolver.resolveTag(parseReference(reference), { signal });
-    const image = await resolver.openImage(parseReference(reference), digest, hostPlatform(), { signal });
-    for await (const _ of image.openLayer(0, { signal }));
-  } finally {
-    await resolver.close();
-  }
+function fetchWith({ address }: DockerDaemon, reference: string): Promise<void> {
+  return readImage(() => readDockerRegistryAccess(address), reference);
 }
 
 /** A port at this machine's own address that leads to another one; nothing of it leaves the machine. */

@@ -4,14 +4,13 @@ import { copyFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { request as httpRequest } from "node:http";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { RegistryImageResolver } from "../../src/agent/refresh/registry-image-resolver.ts";
 import { hostPlatform } from "../../src/oci/platform.ts";
-import { parseReference } from "../../src/oci/reference.ts";
 import { openCri } from "../../src/runtime/containerd/client/cri/cri-client.ts";
 import { readRegistryAccess } from "../../src/runtime/containerd/registry/registry-access.ts";
 import { makeCertificates } from "../support/certificates.ts";
 import { type FaultRegistry, type FaultRegistryOptions, startFaultRegistry } from "../support/fault-registry.ts";
 import { type MadeImage, makeImage } from "../support/image-maker.ts";
+import { readImage } from "../support/read-image.ts";
 import { listen } from "../support/registry.ts";
 import type { ContainerdDaemon } from "../support/runtimes/containerd-daemon.ts";
 import { containerdRuntimes } from "../support/runtimes/fleet.ts";
@@ -19,8 +18,6 @@ import { file, tar } from "../support/tar-maker.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 
 /** The same hosts.toml makes containerd and the agent ask the same servers for the same things. */
-
-const signal = new AbortController().signal;
 
 type Servers = {
   readonly a: FaultRegistry;
@@ -208,20 +205,7 @@ key_file = "${certificates}/client-key.pem"
       await cri.images.pull(reference);
       const byContainerd = look();
       await cri.images.remove(reference);
-      const resolver = new RegistryImageResolver({
-        access: () => readRegistryAccess(by.address),
-        settings: () => ({ registries: [], dockerConfigs: [] }),
-        environment: {},
-        kubelet: async () => undefined,
-        limits: { "fetch-retries": 0 },
-      });
-      try {
-        const digest = await resolver.resolveTag(parseReference(reference), { signal });
-        const image = await resolver.openImage(parseReference(reference), digest, hostPlatform(), { signal });
-        for await (const _ of image.openLayer(0, { signal }));
-      } finally {
-        await resolver.close();
-      }
+      await readImage(() => readRegistryAccess(by.address), reference);
       assert.ok(byContainerd.length >= 4, `${byContainerd}`);
       assert.deepEqual(look(), byContainerd);
     }

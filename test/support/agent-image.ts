@@ -1,9 +1,11 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Descriptor, Digest } from "../../src/oci/descriptor.ts";
+import type { CriClient } from "../../src/runtime/containerd/client/cri/cri-client.ts";
 import { root } from "./cli.ts";
 import { type MadeImage, makeImage, tagInLayout } from "./image-maker.ts";
-import { run } from "./processes.ts";
+import { run, waitUntil } from "./processes.ts";
+import type { ContainerdDaemon } from "./runtimes/containerd-daemon.ts";
 import { file, tar } from "./tar-maker.ts";
 import { type Scope, temporaryDirectory } from "./temporary.ts";
 
@@ -49,6 +51,23 @@ export async function makeAgentImage(scope: Scope, options: MakeOptions = {}): P
   const { Entrypoint } = (await of<{ config: { Entrypoint: string[] } }>(config.digest)).config;
   const version = index.annotations?.["org.opencontainers.image.ref.name"] ?? "";
   return { out, layout, version, index, images: { amd64, arm64 }, entrypoint: Entrypoint, smallLayout };
+}
+
+/** Has a containerd take the image from an archive, as a node without a registry does; its name there, once CRI knows it. */
+export async function importAgentImage(
+  scope: Scope,
+  { layout, version }: AgentImage,
+  daemon: ContainerdDaemon,
+  cri: CriClient,
+): Promise<string> {
+  const repository = "nodewarm.test/nodewarm";
+  const archive = join(await temporaryDirectory(scope, "image"), "image.tar");
+  await run("tar", ["-C", layout, "-cf", archive, "."]);
+  const words = ["images", "import", "--snapshotter", daemon.snapshotter, "--base-name", repository];
+  await daemon.ctr("-n", "k8s.io", ...words, archive);
+  const name = `${repository}:${version}`;
+  await waitUntil("CRI knows the image", async () => (await cri.images.status(name)) !== undefined);
+  return name;
 }
 
 /** What the image is made of, from a checkout (default: this one), in a folder of its own: nobody changes it meanwhile. */

@@ -28,6 +28,7 @@ function patch(prototype: Record<string, Change>, name: string): void {
   const original = prototype[name] as Change;
   prototype[name] = async function (this: FileHandle, ...args: never[]) {
     step(name, () => {
+      // The form of `write` that is used with bytes; the others share the name.
       if (name === "write") writeHalf(this, ...(args as unknown as [Uint8Array, number, number, number]));
     });
     return original.apply(this, args);
