@@ -4,6 +4,7 @@ import type { ContainerdNode } from "../containerd-node.ts";
 import type { AtStep } from "../inject/job.ts";
 import type { OwnedSnapshot } from "../owned-state.ts";
 import { keyPrefix, label, sharedOwner } from "../ownership.ts";
+import { prepareSnapshot } from "../prepare-snapshot.ts";
 import { snapshotsThrough } from "./places.ts";
 
 /** Returns when a garbage collection is over that began after the call. */
@@ -22,7 +23,9 @@ export async function clearOrphans(node: ContainerdNode, carrier: OwnedSnapshot,
   if ((await snapshotsThrough(node, carrier)).length === 0) return;
   atStep("clear-orphans");
   const key = `${keyPrefix}${randomUUID()}`;
-  await node.snapshotWriter.prepare(key, { labels: { [label.role]: "empty", [label.disk]: sharedOwner } });
+  await prepareSnapshot(node, node.snapshotWriter, key, {
+    labels: { [label.role]: "empty", [label.disk]: sharedOwner },
+  });
   await node.snapshotWriter.remove(key).catch((error: unknown) => {
     if (!isRuntimeError(error, "not-found")) throw error;
   });

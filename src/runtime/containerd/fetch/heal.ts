@@ -8,6 +8,7 @@ import { noSnapshotLabels } from "../eject/remove.ts";
 import { snapshotNumber } from "../inject/linked-snapshots.ts";
 import { lockNode } from "../node-lock.ts";
 import type { OwnedSnapshot } from "../owned-state.ts";
+import { prepareSnapshot } from "../prepare-snapshot.ts";
 import { applyLayer } from "./apply-layer.ts";
 import { type FetchJob, imageName } from "./fetch-job.ts";
 import { isAbandoned } from "./held-snapshots.ts";
@@ -46,7 +47,7 @@ async function heal(job: FetchJob, snapshot: OwnedSnapshot, signal: AbortSignal)
   const key = `${unpackingPrefix}${randomUUID()}`;
   await job.atStep("prepare to heal");
   // Layers that go into one folder after the other leave in it what they would show one upon the other.
-  const mounts = await writer.prepare(key, snapshot.role === "layer" ? { parent: snapshot.parent } : {});
+  const mounts = await prepareSnapshot(node, writer, key, snapshot.role === "layer" ? { parent: snapshot.parent } : {});
   try {
     for (const index of layersOf(job, snapshot)) {
       const layer = job.image.layers[index];

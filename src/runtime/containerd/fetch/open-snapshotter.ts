@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
+import { prepareSnapshot } from "../prepare-snapshot.ts";
 import type { FetchJob } from "./fetch-job.ts";
 import { unpackingPrefix } from "./image-lease.ts";
 
@@ -21,6 +22,6 @@ export async function openSnapshotter({ node, leased, atStep }: FetchJob): Promi
   await atStep("open snapshotter");
   const writer = leased.snapshotWriter(node.snapshotter);
   const key = `${unpackingPrefix}${randomUUID()}`;
-  await writer.prepare(key);
+  await prepareSnapshot(node, writer, key);
   await writer.remove(key);
 }

@@ -10,6 +10,7 @@ import type { Labels } from "../client/label.ts";
 import type { Mount } from "../client/snapshots.ts";
 import { snapshotNumber } from "../inject/linked-snapshots.ts";
 import { snapshotRefLabel } from "../ownership.ts";
+import { prepareSnapshot } from "../prepare-snapshot.ts";
 import { isFrom, parseVersion } from "../version-number.ts";
 import { applyLayer } from "./apply-layer.ts";
 import type { FetchJob } from "./fetch-job.ts";
@@ -108,7 +109,7 @@ export class Unpacker {
     const writer = leased.snapshotWriter(node.snapshotter);
     const key = newKey();
     await this.#job.atStep("prepare ahead");
-    const number = snapshotNumber(await writer.prepare(key));
+    const number = snapshotNumber(await prepareSnapshot(node, writer, key));
     const folder = `${node.snapshotsFolder}/${number}`;
     // Options are separated by commas, and lower folders by colons.
     if (/[,:\\]/.test(folder)) {
@@ -152,7 +153,10 @@ export class Unpacker {
     const { leased, node } = this.#job;
     const writer = leased.snapshotWriter(node.snapshotter);
     try {
-      return await writer.prepare(key, { parent: layer.parent, labels: snapshotLabels(this.#job, layer) });
+      return await prepareSnapshot(node, writer, key, {
+        parent: layer.parent,
+        labels: snapshotLabels(this.#job, layer),
+      });
     } catch (error) {
       if (isRuntimeError(error, "already-exists")) return undefined;
       throw error;

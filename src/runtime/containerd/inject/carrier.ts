@@ -22,6 +22,7 @@ import {
   type SnapshotRole,
   sharedOwner,
 } from "../ownership.ts";
+import { prepareSnapshot } from "../prepare-snapshot.ts";
 import type { AtStep } from "./job.ts";
 import { snapshotNumber } from "./linked-snapshots.ts";
 import type { Meter } from "./meter.ts";
@@ -108,7 +109,7 @@ async function makeEmptySnapshot(
   const own: Labels = { [label.role]: role, ...labels };
   atStep(`prepare ${role}`);
   meter.count("prepare");
-  const number = snapshotNumber(await writer.prepare(key, { labels: own }));
+  const number = snapshotNumber(await prepareSnapshot(node, writer, key, { labels: own }));
   const fs = node.local(fsPath(node, number));
   await fill(fs);
   await syncFilesystem(fs);

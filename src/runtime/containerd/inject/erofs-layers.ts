@@ -10,6 +10,7 @@ import type { Mount } from "../client/snapshots.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import { layerCacheConfiguration, layerCacheFolder, layerImagePath, layerImageTarget } from "../layer-cache.ts";
 import { keyPrefix, label, snapshotRefLabel } from "../ownership.ts";
+import { prepareSnapshot } from "../prepare-snapshot.ts";
 import type { InjectJob } from "./job.ts";
 import { topChainID } from "./plan.ts";
 import { passesTo } from "./relink.ts";
@@ -73,7 +74,7 @@ async function makeCached(job: InjectJob, layer: IndexLayer, parent: string, rol
   try {
     // As a pull asks for a layer (`core/unpack/unpacker.go`).
     const labels = { ...own, [snapshotRefLabel]: layer.chainID, "containerd.io/snapshot/diff-id": layer.diffID };
-    mounts = await writer.prepare(key, { parent, labels });
+    mounts = await prepareSnapshot(node, writer, key, { parent, labels });
   } catch (error) {
     if (isRuntimeError(error, "already-exists")) return;
     throw error;

@@ -8,6 +8,7 @@ import { sideBySide } from "../../side-by-side.ts";
 import type { Mount } from "../client/snapshots.ts";
 import { linkTarget } from "../owned-state.ts";
 import { keyPrefix, label, type SnapshotRole, snapshotRefLabel } from "../ownership.ts";
+import { prepareSnapshot } from "../prepare-snapshot.ts";
 import type { InjectJob } from "./job.ts";
 
 /** A snapshot to be made whose tree is a folder of the disk. */
@@ -77,7 +78,7 @@ async function prepare(job: InjectJob, wanted: WantedSnapshot): Promise<Prepared
   const key = `${wanted.name}/${keyPrefix}${randomUUID()}`;
   meter.count("prepare");
   try {
-    const mounts = await leased.snapshotWriter(node.snapshotter).prepare(key, {
+    const mounts = await prepareSnapshot(node, leased.snapshotWriter(node.snapshotter), key, {
       parent: wanted.parent,
       labels: { [label.role]: wanted.role, [label.disk]: job.open.disk.id, [snapshotRefLabel]: wanted.name },
     });
