@@ -67,7 +67,7 @@ function decideFound(view: View, plan: Plan, found: FoundDisk): AgentDiskStatus 
     heldBy: heldBy ?? [],
     conditions: [],
   });
-  if (state === "checking") return told("Checking", "its bytes are being verified");
+  if (state === "checking") return told("Checking", identity === undefined ? reason : "its bytes are being verified");
   if (state === "refused") return told("Refused", reason);
   if (state === "broken" || identity === undefined) return told("Broken", reason);
   if (record.holds.includes(identity.id)) return told(isSafe ? "Released" : "Held", "ejected by a person");

@@ -20,7 +20,13 @@ function usable(found: readonly FoundDisk[], facts: Partial<DiskFacts> = {}) {
 function desired(found: readonly FoundDisk[], refs: readonly string[] = [], facts: Partial<DiskFacts> = {}) {
   const listed = listImages([imageSet("s", { images: refs.map((ref) => ({ ref })) })], {}).images;
   const disks = usable(found, facts);
-  const untold = { told: new Map(), isWarm: () => false, isStuck: () => false, isGiving: () => true };
+  const untold = {
+    told: new Map(),
+    isWarm: () => false,
+    isStuck: () => false,
+    isMissing: () => false,
+    isGiving: () => true,
+  };
   return desiredImages({ listed, disks, injected: facts.injected ?? [], images: [], tags: {}, ...untold }).map(
     ({ name, wanted, disks }) => [name, wanted?.digest, disks.map(({ id }) => id)],
   );

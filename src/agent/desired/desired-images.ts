@@ -37,11 +37,11 @@ export type DesiredFacts = {
   readonly told: ReadonlyMap<string, { readonly digest: Digest }>;
   /** Whether a disk that holds an image can be expected to give it. */
   readonly isGiving: (disk: UsableDisk, digest: Digest) => boolean;
-} & Pick<DigestFacts, "isWarm" | "isStuck">;
+} & Pick<DigestFacts, "isWarm" | "isStuck" | "isMissing">;
 
 /** All images that are listed, lie on a disk that is wanted whole, or were injected by hand; the most urgent first. */
 export function desiredImages(facts: DesiredFacts): readonly DesiredImage[] {
-  const { listed, disks, injected, images, tags, told, isWarm, isStuck, isGiving } = facts;
+  const { listed, disks, injected, images, tags, told, isWarm, isStuck, isMissing, isGiving } = facts;
   const isOnDisk = (digest: Digest) => (holders.get(digest) ?? []).some((disk) => isGiving(disk, digest));
   const records = new Map(images.map((image) => [image.name, image]));
   const holders = holdersByDigest(disks);
@@ -49,7 +49,7 @@ export function desiredImages(facts: DesiredFacts): readonly DesiredImage[] {
     const { name } = image;
     const known = Object.hasOwn(tags, name) ? tags[name] : undefined;
     const record = records.get(name);
-    const ofTag = { known, told: told.get(name)?.digest, isWarm, isStuck, isOnDisk };
+    const ofTag = { known, told: told.get(name)?.digest, isWarm, isStuck, isMissing, isOnDisk };
     const { wanted: digest, next, isOnlyTold } = wishOfTag(image, { ...ofTag, record, disks, injected });
     return {
       ...image,

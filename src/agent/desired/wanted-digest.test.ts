@@ -14,6 +14,7 @@ const nothing: DigestFacts = {
   injected: [],
   isWarm: () => false,
   isStuck: () => false,
+  isMissing: () => false,
   isOnDisk: () => false,
 };
 
@@ -121,4 +122,14 @@ test("what the registry says counts once it is warm, or while nothing else is; u
   assert.deepEqual(inShort({ ...warm("node"), known: undefined, record: record("node") }), [testDigest("node"), told]);
   const never = wishOfTag(listed("Never"), { ...facts, ...warm("told") });
   assert.deepEqual([never.wanted?.digest, never.next], [good, undefined]);
+});
+
+test("with Never what the registry says takes the place of a digest that it does not have, and nothing else gives", () => {
+  const facts = { ...nothing, known: known("good"), told: testDigest("told"), isMissing: () => true };
+  const wantedOf = (more: Partial<DigestFacts>) => wantedDigest(listed("Never"), { ...facts, ...more })?.digest;
+  assert.equal(wantedOf({}), testDigest("told"));
+  assert.equal(wantedOf({ isWarm: () => true }), testDigest("good"));
+  assert.equal(wantedOf({ isOnDisk: () => true }), testDigest("good"));
+  assert.equal(wantedOf({ isMissing: () => false }), testDigest("good"));
+  assert.equal(wantedOf({ told: undefined }), testDigest("good"));
 });

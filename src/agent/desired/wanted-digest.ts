@@ -22,6 +22,8 @@ export type DigestFacts = {
   readonly isOnDisk: (digest: Digest) => boolean;
   /** Whether what the registry says is not to be had now, or is not to be fetched because what was known was given up for space. */
   readonly isStuck: (told: Digest, known: Digest) => boolean;
+  /** Whether the registry was asked for it, and does not have it. */
+  readonly isMissing: (digest: Digest) => boolean;
   /** The node's record of the name. */
   readonly record: NodeImage | undefined;
   /** Disks that may be used, newest first. */
@@ -48,12 +50,18 @@ export function wishOfTag(image: Pick<ListedImage, "name" | "reference" | "refre
   const known = knownDigest(image, facts);
   if (known === undefined)
     return { wanted: told && { digest: told, from: "registry" }, isOnlyTold: told !== undefined };
-  if (told === undefined || known.from === "reference" || image.refresh === "Never")
-    return { wanted: known, isOnlyTold: false };
+  if (told === undefined || known.from === "reference") return { wanted: known, isOnlyTold: false };
+  if (image.refresh === "Never")
+    return { wanted: isNowhere(known.digest, facts) ? { digest: told, from: "registry" } : known, isOnlyTold: false };
   const isThere = told === known.digest || facts.isWarm(told) || facts.isOnDisk(told);
   if (!isThere && (facts.isWarm(known.digest) || facts.isStuck(told, known.digest)))
     return { wanted: known, next: told, isOnlyTold: false };
   return { wanted: { digest: told, from: "registry" }, isOnlyTold: false };
+}
+
+/** Nothing gives it any more, or a registry has named it that never had it. */
+function isNowhere(digest: Digest, { isMissing, isWarm, isOnDisk }: DigestFacts): boolean {
+  return isMissing(digest) && !isWarm(digest) && !isOnDisk(digest);
 }
 
 /**

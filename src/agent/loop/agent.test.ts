@@ -5,6 +5,7 @@ import { diskIdentity, testDigest } from "../../../test/support/agent/facts.ts";
 import { imageSet } from "../../../test/support/agent/image-set.ts";
 import { testImage } from "../../../test/support/agent/memory-images.ts";
 import { OciError } from "../../oci/oci-error.ts";
+import { parseReference } from "../../oci/reference.ts";
 import { memoryImage } from "../../runtime/memory-image-keeper.ts";
 
 const web = "docker.io/library/web:1";
@@ -134,6 +135,23 @@ test("a tag that somebody else moved is left until the registry has said what it
   await setting.advance(6 * minute);
   assert.equal(setting.node.runtime.tag(web), testDigest("web-1"));
   assert.equal(setting.phases()[web], "Warm");
+});
+
+test("a tag that is asked for once is asked for again when the registry does not have what it named", async () => {
+  await using setting = new AgentSetting();
+  setting.registry.setTag(parseReference(web), testDigest("never"));
+  setting.wish([imageSet("a", { images: [{ ref: "web:1", refresh: "Never" }] })]);
+  await setting.start();
+  await setting.advance(1000);
+  assert.deepEqual(setting.phases(), { [web]: "Failed" });
+  setting.publish(web, "web-1");
+  await setting.advance(6 * minute);
+  assert.deepEqual(setting.phases(), { [web]: "Warm" });
+  assert.equal(setting.node.runtime.tag(web), testDigest("web-1"));
+  setting.publish(web, "web-2");
+  await setting.restart(true);
+  await setting.advance(60 * minute);
+  assert.equal(setting.node.runtime.tag(web), testDigest("web-1"));
 });
 
 test("above the mark fetched images are given up, the least wanted first, and they come back when there is room", async () => {

@@ -59,8 +59,10 @@ function factsOf({ configuration, seen }: GateSight) {
   };
 }
 
-/** Of a disk that is being verified: images that are listed have gates of their own. */
+/** Of a disk that is being verified, or has not said yet what it is: images that are listed have gates of their own. */
 function willBeInjected({ policy, record, injected }: View, { id }: AgentDiskStatus): boolean {
-  if (id === undefined || policy.inject !== "All" || record.holds.includes(id)) return false;
+  if (policy.inject !== "All") return false;
+  if (id === undefined) return true;
+  if (record.holds.includes(id)) return false;
   return !injected.some((status) => status.id === id && status.isMounted);
 }

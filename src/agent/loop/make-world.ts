@@ -1,4 +1,5 @@
 import type { Configuration } from "../config/configuration.ts";
+import { isMissing } from "../decide/decide-resolve.ts";
 import type { World } from "../decide/world.ts";
 import { desiredImages } from "../desired/desired-images.ts";
 import { listImages } from "../desired/listed-images.ts";
@@ -35,6 +36,7 @@ export function makeWorld(sight: Sight, { configuration, ...facts }: WorldFacts)
     isGiving: ({ id, isChecking }, digest) =>
       !isChecking && !memory.skipped.has(`${id} ${digest}`) && !memory.failures.has(`disk ${id}`),
     isStuck: (told, known) => memory.failures.has(`fetch ${told}`) || Object.hasOwn(record.evicted, known),
+    isMissing: (digest) => isMissing(memory, digest),
   });
   return { ...sight, ...facts, policy, sets, usable, desired };
 }

@@ -182,7 +182,6 @@ export class AgentModel {
   async checkInTheEnd(): Promise<void> {
     const { setting } = this;
     for (const host of hosts.keys()) this.breakRegistry(host, false);
-    this.#endLies();
     if (!this.#isRunning) this.startRuntime();
     setting.node.others.swallowEvents(false);
     setting.space.percent = 10;
@@ -192,6 +191,9 @@ export class AgentModel {
     for (const [index, disk] of disks.entries())
       if (!this.#present.has(index)) setting.disks.take(foundDisk(disk).path);
     while (this.#containers.length > 0) this.endContainer();
+    // The agent knows what was changed at the very last.
+    await setting.advance(minute);
+    this.#endLies();
     await setting.advance(180 * minute);
     const { agent, node } = setting;
     const shown = JSON.stringify({ ...agent.status, log: setting.log.slice(-20) }, undefined, 1);
