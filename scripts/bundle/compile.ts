@@ -16,6 +16,8 @@ const entryPoints = {
   "hash-worker": "src/runtime/containerd/fetch/hash-worker.ts",
   "mount-namespace-worker": "src/runtime/host/mount-namespace-worker.ts",
   "verification-worker": "src/agent/disks/verification-worker.ts",
+  "fresh-read-child": "src/runtime/host/fresh-read-child.ts",
+  "look-child": "src/agent/disks/look-child.ts",
 };
 
 /** Names of the files that `compileProgram` makes. */

@@ -61,10 +61,12 @@ test("the bundle carries the licences of what is in it", async () => {
   assert.doesNotMatch(licences, /^esbuild /m);
 });
 
-test("each thread that the sources start has its file in the bundle", async () => {
+test("each thread and each child process that the sources start has its file in the bundle", async () => {
   const sources = join(root, "src");
   const started: string[] = [];
   const threads: string[] = [];
+  const asked: string[] = [];
+  const children: string[] = [];
   for await (const path of glob("**/*.ts", { cwd: sources, exclude: ["**/*.test.ts"] })) {
     const text = await readFile(join(sources, path), "utf8");
     // Whoever imports the class starts threads: there is no other way to one.
@@ -80,9 +82,15 @@ test("each thread that the sources start has its file in the bundle", async () =
       started.push(...names.map((name) => join(dirname(path), `${name}.ts`)));
     }
     if (/\bparentPort\b[^;]*\} from "node:worker_threads"/.test(text)) threads.push(path);
+    for (const [, name] of text.matchAll(/`\.\/([\w-]+-child)\$\{extname\(import\.meta\.filename\)\}`/g))
+      asked.push(join(dirname(path), `${name}.ts`));
+    if (/^serveStorageJobs\(/m.test(text)) children.push(path);
   }
   assert.ok(started.length >= 5, started.join());
   assert.deepEqual(started.sort(), threads.sort());
+  assert.ok(asked.length >= 2, asked.join());
+  assert.deepEqual(asked.sort(), children.sort());
   const files = await readdir(bundle);
-  for (const path of started) assert.ok(files.includes(`${basename(path, ".ts")}.mjs`), `${path} is not in the bundle`);
+  for (const path of [...started, ...asked])
+    assert.ok(files.includes(`${basename(path, ".ts")}.mjs`), `${path} is not in the bundle`);
 });

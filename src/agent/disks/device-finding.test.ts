@@ -39,6 +39,7 @@ describe("block devices", { skip: needs("losetup") }, () => {
       places: { folders: [], devices: [], allow: [], ...places },
       state,
       pollMs: 50,
+      lookMs: 60_000,
     });
     scope.defer(() => finder.close());
     return finder;

@@ -30,6 +30,11 @@ export function isDiskName(name: string): boolean {
   return name.endsWith(".erofs") && !name.startsWith(".");
 }
 
+/** What is said of a folder that could not be listed. */
+export function failedFolder(folder: string, failure: string): Candidate {
+  return { path: folder, kind: "file", stamp: undefined, refusal: undefined, failure };
+}
+
 /** What lies in a folder under names of disks. Empty when there is no folder. */
 export async function fileCandidates(folder: string): Promise<readonly Candidate[]> {
   let names: string[];
@@ -40,8 +45,7 @@ export async function fileCandidates(folder: string): Promise<readonly Candidate
     refusal = (await folderRefusal(folder)) ?? (await fileSystemRefusal(folder));
   } catch (error) {
     if (errorCode(error) === "ENOENT") return [];
-    const failure = `${folder} cannot be read: ${causeText(error)}`;
-    return [{ path: folder, kind: "file", stamp: undefined, refusal: undefined, failure }];
+    return [failedFolder(folder, `${folder} cannot be read: ${causeText(error)}`)];
   }
   const all: Candidate[] = [];
   // Whoever can write to a folder that is refused can fill it with names.

@@ -161,7 +161,7 @@ conformance("HostDiskFinder", needsRoot, async (scope) => {
   const folder = join(await temporaryDirectory(scope, "disks"), "disks");
   await mkdir(folder);
   const places = { folders: [folder], devices: [], allow: [] };
-  const finder = await HostDiskFinder.open({ places, state: new MemoryState(), pollMs: 100 });
+  const finder = await HostDiskFinder.open({ places, state: new MemoryState(), pollMs: 100, lookMs: 60_000 });
   scope.defer(() => finder.close());
   return {
     finder,

@@ -6,7 +6,7 @@ export type FoundDisk = {
   readonly path: string;
   readonly kind: "file" | "device";
   /**
-   * `trusted`: may be injected now. `checking`: its bytes are being read, or wait for it. `refused`: not trusted. `broken`: its bytes are
+   * `trusted`: may be injected now. `checking`: its bytes are being read, or wait for it; without an `identity` it has not said yet what it is. `refused`: not trusted. `broken`: its bytes are
    * wrong or unreadable. A disk that was trusted and whose file changes is `checking` until it is known which of them it is.
    */
   readonly state: "trusted" | "checking" | "refused" | "broken";
@@ -43,7 +43,7 @@ export type DiskIdentity = {
  */
 export interface DiskFinder {
   /**
-   * What is there now, by path. Returns without waiting for bytes: a disk not seen before is `checking` until they are verified in the
+   * What is there now, by path. Returns without waiting for bytes, nor long for devices that do not answer: a disk not seen before is `checking` until they are verified in the
    * background, and then `changes` tells. What is gone is not listed.
    */
   find(options: { readonly signal: AbortSignal }): Promise<readonly FoundDisk[]>;

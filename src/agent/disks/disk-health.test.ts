@@ -118,6 +118,7 @@ describe("storage that fails", { skip: needs("losetup", "mount", "dd") }, () => 
       },
       state,
       pollMs: 20,
+      lookMs: 60_000,
       health,
     });
     scope.defer(() => finder.close());

@@ -1,8 +1,12 @@
 import { type FSWatcher, watch } from "node:fs";
 import { lstat, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { tryStorage } from "../../runtime/host/ask-storage.ts";
 import { isDiskName } from "./disk-candidates.ts";
 import { folderRefusal } from "./trusted-path.ts";
+
+/** The names and rights of some files. */
+const answerMs = 5000;
 
 /** Each look takes a wake-up for each folder above. */
 const looksPerRights = 5;
@@ -20,6 +24,8 @@ export class FolderWatch {
   /** Why it was not trusted when that was looked at last. */
   #refusal: string | undefined;
   #looks = 0;
+  #isLooking = false;
+  #isClosed = false;
   /** What the last look saw, where nothing is watched. */
   #seen: string | undefined;
 
@@ -36,12 +42,27 @@ export class FolderWatch {
 
   /** The look; to be called at the start and then now and then. */
   async look(): Promise<void> {
+    // One whose file system hangs is not asked again until it answers.
+    if (this.#isLooking) return;
+    const look = async () => {
+      this.#isLooking = true;
+      try {
+        await this.#look();
+      } finally {
+        this.#isLooking = false;
+      }
+    };
+    await tryStorage(look, answerMs);
+  }
+
+  async #look(): Promise<void> {
     const place = await placeOf(this.#folder);
     if (this.#looks++ % looksPerRights === 0) await this.#lookAtRights();
     if (place === this.#watched && (place === "" || this.isWatching)) return;
     const isOther = place !== this.#watched;
+    if (this.#isClosed) return;
     if (isOther) {
-      this.close();
+      this.#stop();
       this.#watched = place;
     }
     if (place !== "" && this.#start()) {
@@ -56,6 +77,11 @@ export class FolderWatch {
   }
 
   close(): void {
+    this.#isClosed = true;
+    this.#stop();
+  }
+
+  #stop(): void {
     this.#watcher?.close();
     this.#watcher = undefined;
   }
@@ -76,7 +102,7 @@ export class FolderWatch {
         if (name === null || isDiskName(name)) this.#onChange(path, event === "change");
       });
       watcher.on("error", () => {
-        if (this.#watcher === watcher) this.close();
+        if (this.#watcher === watcher) this.#stop();
       });
       this.#watcher = watcher;
       return true;
@@ -96,16 +122,11 @@ async function placeOf(folder: string): Promise<string> {
 /** Another text whenever a disk in the folder is another one. */
 async function fingerprint(folder: string): Promise<string> {
   const names = await readdir(folder).catch(() => []);
-  const files = await Promise.all(
-    names
-      .filter(isDiskName)
-      .sort()
-      .map((name) =>
-        lstat(join(folder, name), { bigint: true }).then(
-          ({ ino, size, ctimeNs }) => `${name}\0${ino} ${size} ${ctimeNs}`,
-          () => name,
-        ),
-      ),
-  );
+  const files: string[] = [];
+  // One after the other: the file system may hang.
+  for (const name of names.filter(isDiskName).sort()) {
+    const stats = await lstat(join(folder, name), { bigint: true }).catch(() => undefined);
+    files.push(stats === undefined ? name : `${name}\0${stats.ino} ${stats.size} ${stats.ctimeNs}`);
+  }
   return files.join("\0");
 }

@@ -32,9 +32,11 @@ import { HostDiskFinder } from "./host-disk-finder.ts";
 
 const { signal } = new AbortController();
 const pollMs = 50;
+/** Slow machines are not what is tested. */
+const lookMs = 60_000;
 
 async function openFinder(scope: Scope, folders: readonly string[], state: DiskMemory = new MemoryState()) {
-  const finder = await HostDiskFinder.open({ places: { folders, devices: [], allow: [] }, state, pollMs });
+  const finder = await HostDiskFinder.open({ places: { folders, devices: [], allow: [] }, state, pollMs, lookMs });
   scope.defer(() => finder.close());
   return finder;
 }

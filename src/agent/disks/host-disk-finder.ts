@@ -9,10 +9,11 @@ import type { OpenDisk } from "../../runtime/runtime.ts";
 import { AgentError } from "../agent-error.ts";
 import type { DiskMemory, SeenDisk } from "../state/agent-state.ts";
 import { ChangeSignal } from "./change-signal.ts";
-import { type Candidate, deviceCandidates, fileCandidates, lookAtFile } from "./disk-candidates.ts";
+import { type Candidate, deviceCandidates, lookAtFile } from "./disk-candidates.ts";
 import type { DiskFinder, DiskIdentity, FoundDisk } from "./disk-finder.ts";
 import { DiskHealth, type DiskHealthOptions } from "./disk-health.ts";
 import { sameStamp } from "./disk-stamp.ts";
+import { FolderLooks } from "./folder-looks.ts";
 import { failedFinding, inspectInTime, notAllowed, type Openable, unreadable } from "./inspect-candidate.ts";
 import { allowEntry, type Finding, foundDisk, type KnownDisk, knownDisk } from "./known-disk.ts";
 import { openSame } from "./opened-candidate.ts";
@@ -27,6 +28,10 @@ export type HostDiskFinderOptions = {
   readonly state: DiskMemory;
   /** How often places are looked at that the kernel does not tell of; 2 s when left out. */
   readonly pollMs?: number;
+  /** How long a look waits for disks to say what they are; those that take longer are `checking`. 1 s when left out. */
+  readonly lookMs?: number;
+  /** How long a disk has to say what it is until it is taken not to answer; 30 s when left out. */
+  readonly answerMs?: number;
   readonly health?: DiskHealthOptions;
 };
 
@@ -34,8 +39,11 @@ export type HostDiskFinderOptions = {
 export class HostDiskFinder implements DiskFinder {
   readonly #state: DiskMemory;
   readonly #pollMs: number;
+  readonly #lookMs: number;
+  readonly #answerMs: number | undefined;
   readonly #changed = new ChangeSignal();
   readonly #queue = new VerificationQueue();
+  readonly #folderLooks = new FolderLooks();
   /** By path. */
   readonly #known = new Map<string, KnownDisk>();
   /** Paths that are looked at again though nothing shows a change. */
@@ -51,10 +59,12 @@ export class HostDiskFinder implements DiskFinder {
   #poll: NodeJS.Timeout | undefined;
   #isClosed = false;
 
-  private constructor({ places, state, pollMs = 2000, health }: HostDiskFinderOptions) {
+  private constructor({ places, state, pollMs = 2000, lookMs = 1000, answerMs, health }: HostDiskFinderOptions) {
     this.#places = places;
     this.#state = state;
     this.#pollMs = pollMs;
+    this.#lookMs = lookMs;
+    this.#answerMs = answerMs;
     this.#health = new DiskHealth({
       ...health,
       onDoubt: (path) => this.#verifyAgain(path),
@@ -150,16 +160,31 @@ export class HostDiskFinder implements DiskFinder {
 
   async #look(): Promise<readonly FoundDisk[]> {
     const candidates = new Map<string, Candidate>();
-    const found = [...this.#places.folders.map(fileCandidates), deviceCandidates(this.#places.devices)];
+    const folders = this.#places.folders.map((folder) => this.#folderLooks.look(folder, () => this.#changed.tell()));
+    const found = [...folders, deviceCandidates(this.#places.devices)];
     for (const candidate of (await Promise.all(found)).flat()) candidates.set(candidate.path, candidate);
     for (const path of this.#known.keys()) if (!candidates.has(path)) this.#forget(path);
-    await Promise.all([...candidates.values()].map((candidate) => this.#examine(candidate)));
+    await this.#examineAll([...candidates.values()]);
     return [...candidates.values()]
       .sort((a, b) => (a.path < b.path ? -1 : 1))
       .map((candidate) => {
         const { path } = candidate;
         return foundDisk(candidate, this.#known.get(path), this.#places.allow, this.#health.conditions(path));
       });
+  }
+
+  /** Those that do not answer do not hold up the others; what they are is told when they have. */
+  async #examineAll(candidates: readonly Candidate[]): Promise<void> {
+    let isOver = false;
+    const all = candidates.map(async (candidate) => {
+      await this.#examine(candidate);
+      if (isOver) this.#changed.tell();
+    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, this.#lookMs);
+    await Promise.race([Promise.all(all), promise]);
+    clearTimeout(timer);
+    isOver = true;
   }
 
   async #examine({ path, kind, stamp, modifiedNs, refusal, failure }: Candidate): Promise<void> {
@@ -184,9 +209,11 @@ export class HostDiskFinder implements DiskFinder {
   /** `before`: what was known of its path. */
   async #inspect(candidate: Openable, before: KnownDisk | undefined, isFresh = false): Promise<void> {
     const { path } = candidate;
-    const inspection = await inspectInTime(candidate, isFresh);
+    const asked = isFresh ? before : knownDisk(candidate, { type: "looking" }, before);
+    if (asked !== undefined) this.#known.set(path, asked);
+    const inspection = await inspectInTime(candidate, isFresh, this.#answerMs);
     // Another look came first.
-    if (this.#isClosed || (isFresh && this.#known.get(path) !== before)) return;
+    if (this.#isClosed || this.#known.get(path) !== asked) return;
     if ("silent" in inspection) {
       const finding = { ...unreadable(`${path} does not answer`), retryAtMs: Number.POSITIVE_INFINITY };
       const silent = knownDisk(candidate, finding, before);

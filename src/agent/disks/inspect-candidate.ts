@@ -1,9 +1,11 @@
 import type { FileHandle } from "node:fs/promises";
+import { extname } from "node:path";
 import { DiskError } from "../../disk/disk-error.ts";
 import { readUncheckedIndex } from "../../disk/reader/disk-reader.ts";
 import { type ByteSource, handleSource } from "../../filesystem/byte-source.ts";
 import { ErofsError } from "../../filesystem/erofs/erofs-error.ts";
 import { causeText, printable } from "../../oci/oci-error.ts";
+import { askStorage } from "../../runtime/host/ask-storage.ts";
 import { forgetCached } from "../../runtime/host/fresh-read.ts";
 import { AgentError } from "../agent-error.ts";
 import type { SeenDisk } from "../state/agent-state.ts";
@@ -30,23 +32,36 @@ export type Openable = {
   readonly modifiedNs: bigint | undefined;
 };
 
-/** A device that does not answer must not stop the agent. */
-const answerMs = 5000;
+/** A device that is only busy answers within that time. */
+const answerMs = 30_000;
 
-/** One that has answered before may only be busy. */
-const answerAgainMs = 30_000;
-
-/** `silent`: there was no answer in time; resolves when there is one. */
+/** `silent`: there was no answer in time; resolves when it is to be asked again. */
 export type Inspection = { readonly result: DiskIdentity | Finding } | { readonly silent: Promise<unknown> };
 
-/** As `inspectCandidate`, but waits for an answer only so long. */
-export async function inspectInTime(candidate: Openable, isFresh = false): Promise<Inspection> {
-  const inspected = inspectCandidate(candidate, isFresh);
-  const timer = Promise.withResolvers<undefined>();
-  const timeout = setTimeout(() => timer.resolve(undefined), isFresh ? answerAgainMs : answerMs);
-  const result = await Promise.race([inspected, timer.promise]);
-  clearTimeout(timeout);
-  return result === undefined ? { silent: inspected } : { result };
+/** As `inspectCandidate`, but waits for an answer only so long, and others that give none do not keep it waiting. */
+export async function inspectInTime(candidate: Openable, isFresh = false, timeoutMs = answerMs): Promise<Inspection> {
+  const { path, kind, stamp } = candidate;
+  const job: LookJob = { type: "inspect", candidate: { path, kind, stamp, modifiedNs: undefined }, isFresh };
+  try {
+    const here = () => inspectCandidate(candidate, isFresh);
+    const answer = await askStorage({ here, elsewhere: { file: lookChild, job }, timeoutMs });
+    return "silent" in answer ? answer : { result: withRetry(answer.value) };
+  } catch (error) {
+    return { result: failedFinding(error, path, kind) };
+  }
+}
+
+/** What a child of its own is asked; beside this file, be it a source or the bundle. */
+export type LookJob =
+  | { readonly type: "inspect"; readonly candidate: Openable; readonly isFresh: boolean }
+  | { readonly type: "folder"; readonly folder: string };
+
+export const lookChild = new URL(`./look-child${extname(import.meta.filename)}`, import.meta.url);
+
+/** A child has another clock. */
+function withRetry(result: DiskIdentity | Finding): DiskIdentity | Finding {
+  if (!("type" in result) || result.type !== "broken" || result.retryAtMs === undefined) return result;
+  return { ...result, retryAtMs: performance.now() + retryMs };
 }
 
 /** What a candidate says that it is, or why it cannot be told. `isFresh`: the storage is asked, not the page cache. Throws nothing. */

@@ -8,6 +8,8 @@ import type { Verification } from "./verification-queue.ts";
 /** What was found out about a candidate; holds as long as its stamp does. */
 export type Finding =
   | { readonly type: "sound"; readonly identity: DiskIdentity }
+  /** It is asked what it is. */
+  | { readonly type: "looking" }
   | { readonly type: "checking"; readonly identity: DiskIdentity; readonly verification: Verification }
   /** `retryAtMs`: of `performance.now()`, when it is looked at again although nothing has changed. */
   | {
@@ -66,7 +68,7 @@ export function foundDisk(
   const altered = known?.isAltered || isDamaged ? { isAltered: true } : {};
   if (refusal !== undefined)
     return { path, kind, state: "refused", reason: refusal, trustEntry: "", identity: undefined, ...altered };
-  const identity = finding?.type === "busy" ? undefined : finding?.identity;
+  const identity = finding !== undefined && "identity" in finding ? finding.identity : undefined;
   const trustEntry = kind === "file" ? dirname(path) : (allowEntry(identity, allow) ?? "");
   const found = { path, kind, trustEntry, identity, ...altered };
   if (failure !== undefined) return { ...found, state: "broken", reason: failure };
@@ -78,6 +80,8 @@ export function foundDisk(
       const reason = `${path} is read in full before its first use (${Math.floor(checkedShare * 100)} %)`;
       return { ...found, state: "checking", reason, checkedShare };
     }
+    case "looking":
+      return { ...found, state: "checking", reason: `${path} is asked what it is, and has not answered yet` };
     case "busy":
     case "refused":
       return { ...found, state: "refused", reason: finding.reason, trustEntry: "" };

@@ -30,6 +30,8 @@ export class VerificationQueue {
   readonly #stallMs: number;
   readonly #waiting: Waiting[] = [];
   #running: Waiting | undefined;
+  /** Paths whose thread waits for a device that hangs: no signal ends it, and another one would come to the same. */
+  readonly #hanging = new Set<string>();
 
   constructor(stallMs = defaultStallMs) {
     this.#stallMs = stallMs;
@@ -80,9 +82,18 @@ export class VerificationQueue {
 
   #start(waiting: Waiting): void {
     const { path } = waiting.job;
-    const worker = startWorker(waiting.job);
     const unreadable = (why: string) => this.#end(waiting, { type: "unreadable", reason: `${path} ${why}` });
-    const startTimer = () => setTimeout(() => unreadable("cannot be read: it does not answer"), this.#stallMs);
+    const noAnswer = "cannot be read: it does not answer";
+    if (this.#hanging.has(path)) {
+      unreadable(noAnswer);
+      return;
+    }
+    const worker = startWorker(waiting.job);
+    const startTimer = () =>
+      setTimeout(() => {
+        this.#hanging.add(path);
+        unreadable(noAnswer);
+      }, this.#stallMs);
     let timer = startTimer();
     waiting.stop = () => {
       clearTimeout(timer);
@@ -96,7 +107,10 @@ export class VerificationQueue {
       timer = startTimer();
     });
     worker.on("error", (error) => unreadable(`could not be verified: ${causeText(error)}`));
-    worker.on("exit", () => unreadable("could not be verified: its thread has ended"));
+    worker.on("exit", () => {
+      this.#hanging.delete(path);
+      unreadable("could not be verified: its thread has ended");
+    });
   }
 }
 

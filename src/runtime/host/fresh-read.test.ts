@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { writeFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import { open, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { needs } from "../../../test/support/privileges.ts";
@@ -24,6 +25,31 @@ test("does not wait for what never answers, nor ask it again until it has", { sk
   await assert.rejects(readFresh(path, 10, 3_600_000), /does not answer/);
   // Its other end comes.
   await writeFile(path, "here");
+});
+
+test("six that never answer leave threads to others, and a process reads what does answer", {
+  skip: needs("mkfifo"),
+}, async () => {
+  await using scope = new AsyncDisposableStack();
+  const folder = await temporaryDirectory(scope);
+  const silent = Array.from({ length: 6 }, (_, i) => join(folder, `${i}`));
+  await run("mkfifo", silent);
+  // Their other ends come, so that nothing is left waiting.
+  scope.defer(async () => {
+    for (const path of silent) {
+      await using handle = await open(path, constants.O_RDWR | constants.O_NONBLOCK);
+      await handle.write("here");
+    }
+  });
+  const answers = Promise.allSettled(silent.map((path) => readFresh(path, 10, 2000)));
+  const path = join(folder, "file");
+  await writeFile(path, "0123456789");
+  assert.equal(String(await readFresh(path, 4)), "0123");
+  await assert.rejects(readFresh(`${path}.not`), { code: "ENOENT" });
+  for (const answer of await answers)
+    assert.match(String(answer.status === "rejected" && answer.reason), /does not answer/);
+  await assert.rejects(readFresh(silent[5] ?? "", 10, 3_600_000), /does not answer/);
+  await Promise.all(Array.from({ length: 8 }, () => readFile(path)));
 });
 
 test("asks another device that is mounted in the place of one that never answers", {

@@ -1,5 +1,6 @@
 import { type FileHandle, open, stat } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, extname } from "node:path";
+import { askStorage } from "./ask-storage.ts";
 import { HostError } from "./host-error.ts";
 import { callHere } from "./system-calls.ts";
 
@@ -9,7 +10,7 @@ const adviceNotNeeded = 4;
 /** Storage that is busy answers late; one that takes so long does not. */
 const answerMs = 30_000;
 
-/** By device and path: reads that have not been answered; each keeps a thread of the pool until it is. */
+/** By device and path: reads that have not been answered. */
 const waiting = new Map<string, { readonly settled: Promise<unknown>; isLate: boolean }>();
 
 /** Has the kernel forget what it remembers of a range of a file or device, as far as nobody has it mapped: the next read asks the device. */
@@ -34,26 +35,38 @@ export async function readFresh(
     () => "unknown",
   );
   const key = `${device} ${path}`;
-  const before = waiting.get(key);
-  if (before?.isLate) throw silent();
-  const reading = before === undefined ? readAll(path, maxBytes) : before.settled.then(() => readAll(path, maxBytes));
-  const timeout = Promise.withResolvers<never>();
-  const settled = reading.catch(() => {});
+  for (let before = waiting.get(key); before !== undefined; before = waiting.get(key)) {
+    if (before.isLate) throw silent();
+    await before.settled;
+  }
+  const { promise: settled, resolve: settle } = Promise.withResolvers<void>();
   const own = { settled, isLate: false };
   waiting.set(key, own);
-  void settled.then(() => waiting.get(key) === own && waiting.delete(key));
-  const timer = setTimeout(() => {
-    own.isLate = true;
-    timeout.reject(silent());
-  }, timeoutMs);
+  const end = () => {
+    waiting.delete(key);
+    settle();
+  };
   try {
-    return await Promise.race([reading, timeout.promise]);
+    const here = () => readNow(path, maxBytes);
+    const answer = await askStorage({ here, elsewhere: { file: childFile, job: { path, maxBytes } }, timeoutMs });
+    if ("value" in answer) {
+      const { buffer, byteOffset, byteLength } = answer.value;
+      return Buffer.from(buffer, byteOffset, byteLength);
+    }
+    own.isLate = true;
+    void answer.silent.then(end);
+    throw silent();
   } finally {
-    clearTimeout(timer);
+    if (own.isLate) settle();
+    else end();
   }
 }
 
-async function readAll(path: string, maxBytes: number): Promise<Buffer> {
+/** Beside this file, be it a source or the bundle. */
+const childFile = new URL(`./fresh-read-child${extname(import.meta.filename)}`, import.meta.url);
+
+/** As `readFresh`, in a thread of the pool, which waits for as long as it takes. */
+export async function readNow(path: string, maxBytes: number): Promise<Buffer> {
   await using handle: FileHandle = await open(path, "r");
   forgetCached(handle.fd);
   const { size } = await handle.stat();
