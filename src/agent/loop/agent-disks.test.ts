@@ -258,6 +258,39 @@ test("workloads wait for a disk that is being verified, where no image set gates
   assert.equal(setting.agent.status.gate.isReady, true);
 });
 
+test("workloads wait for a disk that has not said yet what it is, unless only listed images are injected", async () => {
+  for (const inject of ["All", "Listed"] as const) {
+    await using setting = new AgentSetting();
+    const disk = diskIdentity("a", 1, { [web]: testDigest("web-1") });
+    setting.putDisk(disk, ["web-1"], { state: "checking", identity: undefined, reason: "it is asked what it is" });
+    setting.wish([], { disks: { inject } });
+    await setting.start();
+    await setting.advance(minute);
+    const { gate, disks } = setting.agent.status;
+    assert.equal(gate.isReady, inject === "Listed", gate.reason);
+    assert.deepEqual(
+      disks.map(({ phase, reason }) => [phase, reason]),
+      [["Checking", "it is asked what it is"]],
+    );
+    setting.putDisk(disk, ["web-1"]);
+    await setting.advance(1000);
+    assert.equal(setting.agent.status.gate.isReady, true);
+    assert.equal(setting.phases()[web], inject === "All" ? "Warm" : undefined);
+  }
+});
+
+test("workloads wait at most ten minutes for a disk that does not say what it is", async () => {
+  await using setting = new AgentSetting();
+  const disk = diskIdentity("a", 1, { [web]: testDigest("web-1") });
+  setting.putDisk(disk, ["web-1"], { state: "checking", identity: undefined, reason: "it is asked what it is" });
+  setting.wish([]);
+  await setting.start();
+  await setting.advance(9 * minute);
+  assert.equal(setting.agent.status.gate.isReady, false);
+  await setting.advance(2 * minute);
+  assert.equal(setting.agent.status.gate.isReady, true);
+});
+
 test("a hostile device with the line and the highest sequence changes nothing", async () => {
   await using setting = new AgentSetting();
   setting.putDisk(diskIdentity("a", 1, { [web]: testDigest("web-1") }), ["web-1"]);
