@@ -3,13 +3,15 @@ import { dirname, resolve } from "node:path";
 import { indexName } from "../../disk/index-document.ts";
 import { type DiskIndex, parseDiskIndex } from "../../disk/reader/disk-index.ts";
 import { blockDeviceIdentity } from "../host/block-devices.ts";
+import type { DeviceNumber } from "../host/device-number.ts";
 import { type DiskDevice, diskDevice } from "../host/device-release.ts";
 import { lockDisk } from "../host/disk-lock.ts";
 import { diskMountMode, diskMountPoint } from "../host/disk-mount-point.ts";
 import type { DiskSource } from "../host/disk-source.ts";
 import { readFresh } from "../host/fresh-read.ts";
 import { HostError } from "../host/host-error.ts";
-import { addMountUser, removeMountUser } from "../host/mount-users.ts";
+import type { MountTable } from "../host/mount-table.ts";
+import { addMountUser, mountUsers, removeMountUser } from "../host/mount-users.ts";
 import { findPathUsers } from "../host/path-users.ts";
 import { detachStaleMount } from "../host/stale-mount.ts";
 import type { User } from "../runtime.ts";
@@ -78,9 +80,7 @@ export async function unmountForDaemon(node: DockerNode, diskID: string, signal:
   const device = number && (await diskDevice(number));
   const users = await removeMountUser(node.local, diskID, mountUser(node.dataRoot));
   if (number === undefined) return { device, otherRuntimes: [], processes: [] };
-  // Such as a carrier of containerd.
-  const elsewhere = table.ofDevice(number).filter(({ mountPoint }) => mountPoint !== target);
-  const others = [...users, ...elsewhere.map(({ mountPoint }) => `the mount on ${mountPoint}`)];
+  const others = [...users, ...mountsElsewhere(table, number, target)];
   if (others.length > 0) {
     return { device, otherRuntimes: others.map((name) => ({ kind: "process", name })), processes: [] };
   }
@@ -92,6 +92,28 @@ export async function unmountForDaemon(node: DockerNode, diskID: string, signal:
     otherRuntimes: [],
     processes: processes.map(({ pid, name }) => ({ kind: "process", name: `${pid} (${name})` })),
   };
+}
+
+/**
+ * Takes the mount out of sight, unless another runtime needs it; who runs on it keeps it. The daemon stays among those that need it, for its links lead
+ * to whatever is mounted there: others that eject the disk would take it away otherwise. Throws `HostError`.
+ */
+export async function hideFromDaemon(node: DockerNode, diskID: string, signal: AbortSignal): Promise<void> {
+  const target = diskMountPoint(diskID);
+  await using _ = await lockDisk(node.local, diskID, signal);
+  const table = await node.mounts.table();
+  const number = table.at(target)?.device;
+  if (number === undefined || mountsElsewhere(table, number, target).length > 0) return;
+  const own = mountUser(node.dataRoot);
+  if ((await mountUsers(node.local, diskID)).some((user) => user !== own)) return;
+  await node.mounts.unmount(target, { detach: true });
+  await rmdir(node.local(target)).catch(() => {});
+}
+
+/** Such as carriers of containerd. */
+function mountsElsewhere(table: MountTable, device: DeviceNumber, target: string): string[] {
+  const elsewhere = table.ofDevice(device).filter(({ mountPoint }) => mountPoint !== target);
+  return elsewhere.map(({ mountPoint }) => `the mount on ${mountPoint}`);
 }
 
 export async function isMounted(node: DockerNode, diskID: string): Promise<boolean> {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { open, readdir, readFile, readlink, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, readlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -21,11 +21,13 @@ import {
   makeInjectionImages,
   toolName,
 } from "../../../test/support/runtimes/injection.ts";
+import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { diskMountPoint } from "../host/disk-mount-point.ts";
 import { startDiskWait } from "../host/disk-search.ts";
 import { findDeviceHolders } from "../host/holders.ts";
+import { mountUsers } from "../host/mount-users.ts";
 import type { InjectReport } from "../runtime.ts";
-import { unmountForDaemon } from "./disk-mount.ts";
+import { hideFromDaemon, isMounted } from "./disk-mount.ts";
 import type { DockerNode } from "./docker-node.ts";
 import { mountDockerDisks } from "./mount-disks.ts";
 import { readStatus } from "./read-status.ts";
@@ -255,7 +257,7 @@ describe("disks in Docker with overlay2", { skip: runtime?.reason ?? (runtime ==
     await injectIntoDocker(node, disk.path);
     const used = await open(`${diskMountPoint(disk.id)}/nodewarm.json`);
     try {
-      await unmountForDaemon(node, disk.id, signal);
+      await hideFromDaemon(node, disk.id, signal);
       const [ejected] = (await ejectFromDocker(node, { disks: [disk.id] })).disks;
       assert.equal(ejected?.isReleased, false);
       const [waits] = (await readStatus(node, signal)).filter(({ id }) => id === disk.id);
@@ -267,6 +269,32 @@ describe("disks in Docker with overlay2", { skip: runtime?.reason ?? (runtime ==
       const [again] = (await ejectFromDocker(node, { disks: [disk.id] })).disks;
       return again?.isReleased === true;
     });
+  });
+
+  test("a daemon that was cut off from a disk stays among those that need its mount, until the disk is ejected", async () => {
+    const disk = await makeInjectionDisk(scope, images);
+    await injectIntoDocker(node, disk.path);
+    const users = () => mountUsers((path) => path, disk.id);
+    const [own] = await users();
+    assert.ok(own);
+    // As a carrier of containerd does.
+    const carrier = join(await temporaryDirectory(scope, "carrier"), "snapshots/1/fs");
+    await mkdir(carrier, { recursive: true });
+    await run("mount", ["--bind", diskMountPoint(disk.id), carrier]);
+    try {
+      await hideFromDaemon(node, disk.id, signal);
+      assert.deepEqual([await isMounted(node, disk.id), await users()], [true, [own]]);
+    } finally {
+      await run("umount", [carrier]);
+    }
+    for (let i = 0; i < 2; i++) {
+      await hideFromDaemon(node, disk.id, signal);
+      assert.deepEqual([await isMounted(node, disk.id), await users()], [false, [own]]);
+    }
+    await injectIntoDocker(node, disk.path);
+    assert.equal(await daemon.run(appName), "variant 1\n");
+    await ejectFromDocker(node, { disks: [disk.id] });
+    assert.deepEqual([await isMounted(node, disk.id), await users()], [false, []]);
   });
 
   test("disks are mounted again without the daemon", async () => {

@@ -64,12 +64,12 @@ export class DockerImageKeeper implements ImageKeeper {
 
   cutOff(disk: string, { signal }: { readonly signal: AbortSignal }): Promise<void> {
     return this.#use(signal, async (node) => {
-      const [{ lockDaemon }, { unmountForDaemon }] = await Promise.all([
+      const [{ lockDaemon }, { hideFromDaemon }] = await Promise.all([
         import("../daemon-lock.ts"),
         import("../disk-mount.ts"),
       ]);
       await using _ = await lockDaemon(node.store.root, signal);
-      await unmountForDaemon(node, disk, signal);
+      await hideFromDaemon(node, disk, signal);
     });
   }
 
