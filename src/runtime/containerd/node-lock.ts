@@ -27,6 +27,14 @@ export function lockLayerImages(
   return lockNamed(node, "layer images", signal);
 }
 
+/** As `lockNode`, for files of blobs, which all namespaces of a containerd share, whatever their snapshotters; taken after that. */
+export function lockBlobs(
+  node: Pick<ContainerdNode, "blobsFolder" | "local">,
+  signal: AbortSignal,
+): Promise<AsyncDisposable> {
+  return lockNamed({ snapshotsFolder: node.blobsFolder, local: node.local }, "blobs", signal);
+}
+
 async function lockNamed(
   node: Pick<ContainerdNode, "snapshotsFolder" | "local">,
   what: string,

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { hash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, readFile, readlink, symlink } from "node:fs/promises";
+import { mkdir, readdir, readFile, readlink, symlink } from "node:fs/promises";
+import { dirname } from "node:path";
 import { test } from "node:test";
 import { run } from "../../../../test/support/processes.ts";
 import { eject, outermostRuntimes } from "../../../../test/support/runtimes/ejection.ts";
@@ -113,6 +115,30 @@ for (const runtime of await outermostRuntimes()) {
       ];
       assert.ok(file.length > 0 && Buffer.concat(read).equals(file));
     }
+  });
+
+  test(`${runtime.name}: ejected from two namespaces at once, blobs are copied for a third`, { skip }, async () => {
+    await using scope = new AsyncDisposableStack();
+    const { daemon, node } = await startInjectionNode(scope, runtime);
+    const other = await openTestNode(scope, daemon, "other");
+    const third = await openTestNode(scope, daemon, "third");
+    const images = await makeInjectionImages(scope);
+    const { path, id } = await makeInjectionDisk(scope, images, { blobs: true });
+    for (const each of [node, other, third]) await injectPath(each, path);
+    const digests = (await readBlobLinks(node)).map(({ digest }) => digest);
+    assert.ok(digests.length > 0);
+    await loseRecords(third, id, digests);
+    await Promise.all([node, other].map((each) => eject(each, { materialize: true })));
+    assert.ok(!existsSync(diskMountPoint(id)));
+    for (const digest of digests) {
+      const file = await readFile(blobPath(node, digest));
+      assert.equal(`sha256:${hash("sha256", file)}`, digest);
+    }
+    const names = await readdir(dirname(node.local(node.blobsFolder)));
+    assert.deepEqual(
+      names.filter((name) => name.startsWith("nodewarm-")),
+      [],
+    );
   });
 
   test(`${runtime.name}: links that no namespace knows of are no users, and go`, { skip }, async () => {

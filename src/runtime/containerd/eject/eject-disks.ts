@@ -8,11 +8,12 @@ import { lockNode } from "../node-lock.ts";
 import { carrierOf, emptyOf, type OwnedState, readOwnedState } from "../owned-state.ts";
 import { gcRootLabel } from "../ownership.ts";
 import { clearOrphans, collectGarbage } from "./collect-garbage.ts";
+import { copyBlobs } from "./copy-blobs.ts";
 import { copyLayerImages, removeUnusedLayerImages } from "./copy-layer-images.ts";
 import { planEjection, readEjectFacts } from "./eject-plan.ts";
 import { handOver } from "./hand-over.ts";
 import { removeLayerLinks } from "./layer-links.ts";
-import { copyBlobs, copyTrees, removeStrayCopies, type TreeToCopy } from "./materialize.ts";
+import { copyTrees, removeStrayCopies, type TreeToCopy } from "./materialize.ts";
 import { injectedDisks } from "./places.ts";
 import { unmountDisk, whoHolds } from "./release-disk.ts";
 import { clearUnfinished, giveBack, removeBlobs, removeRecords, removeSnapshots, takeLabelsOff } from "./remove.ts";
@@ -68,7 +69,7 @@ async function tryEject(
     if (options.wait) return { users: standing.users };
     throw inUse(node, disks, standing.users);
   }
-  await removeStrayCopies(node, state, plan.places, plan.blobLinks);
+  await removeStrayCopies(node, state, plan.places, options.signal);
   await handOver(node, plan.handOver, atStep);
   const needed = { snapshots: standing.snapshots, blobs: standing.blobs };
   const trees = plan.treesToCopy.filter(({ snapshot }) => needed.snapshots.has(snapshot.name));
@@ -81,7 +82,7 @@ async function tryEject(
   const images = plan.layerLinks.filter(({ image }) => layerImages.has(image));
   await copyLayerImages({ node, state, options, atStep }, images);
   const blobs = plan.going.blobs.filter(({ digest }) => needed.blobs.has(digest));
-  await copyBlobs(node, blobs, atStep);
+  await copyBlobs({ node, options, atStep }, blobs);
   const copied = [...trees.map(({ snapshot }) => snapshot.name), ...plan.copied];
   await giveBack(node, state, { disks, snapshots: copied, blobs: needed.blobs }, atStep);
 

@@ -1,12 +1,15 @@
 import assert from "node:assert/strict";
-import { mkdir, rmdir, symlink, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { hash } from "node:crypto";
+import { mkdir, readdir, readFile, rmdir, symlink, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { needsRoot } from "../../../../test/support/privileges.ts";
 import { run } from "../../../../test/support/processes.ts";
 import { type Scope, temporaryDirectory } from "../../../../test/support/temporary.ts";
 import { isRuntimeError } from "../../runtime-error.ts";
 import { carrierName } from "../ownership.ts";
+import { blobOnDisk, blobPath } from "./blob-links.ts";
+import { copyBlobs, removeStrayBlobs } from "./copy-blobs.ts";
 import { copyTrees } from "./materialize.ts";
 
 const signal = new AbortController().signal;
@@ -43,6 +46,33 @@ test("nothing is copied where there is no room for all", { skip }, async () => {
     assert.match(error.message, /is not mounted; mount it first/);
     return true;
   });
+});
+
+test("two that copy the same blob at once, as ejections from two namespaces do, leave one whole file", {
+  skip,
+}, async () => {
+  await using scope = new AsyncDisposableStack();
+  const root = await temporaryDirectory(scope, "blobs");
+  const local = (path: string) => join(root, path);
+  const node = { local, blobsFolder: "/content/blobs" };
+  const bytes = Buffer.alloc(32 << 20, 7);
+  const digest = `sha256:${hash("sha256", bytes)}` as const;
+  const disk = "0".repeat(64);
+  const onDisk = blobOnDisk(disk, digest);
+  await mkdir(dirname(local(onDisk)), { recursive: true });
+  await writeFile(local(onDisk), bytes);
+  await mkdir(dirname(blobPath(node, digest)), { recursive: true });
+  await symlink(onDisk, blobPath(node, digest));
+  const copy = async () => {
+    await removeStrayBlobs(node, signal);
+    await copyBlobs({ node, options: { signal }, atStep: () => {} }, [{ digest, disk }]);
+  };
+  await Promise.all([copy(), copy(), copy()]);
+  assert.ok((await readFile(blobPath(node, digest))).equals(bytes));
+  // One that was killed has left this.
+  await writeFile(local(`/content/nodewarm-${"1".repeat(64)}`), "half");
+  await copy();
+  assert.deepEqual(await readdir(local("/content")), ["blobs"]);
 });
 
 async function smallFileSystem(scope: Scope, folder: string): Promise<string> {

@@ -1,16 +1,13 @@
-import { copyFile, rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
-import { type Digest, digestHex } from "../../../oci/descriptor.ts";
-import { notMounted, requireRoom } from "../../copy-room.ts";
+import { rm } from "node:fs/promises";
+import { requireRoom } from "../../copy-room.ts";
 import { copyTree } from "../../host/copy-tree.ts";
 import { swapInLink } from "../../host/link-swap.ts";
 import { syncFilesystem } from "../../host/sync-filesystem.ts";
-import { errorCode } from "../../host/system-calls.ts";
 import type { EjectOptions } from "../../runtime.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import type { AtStep } from "../inject/job.ts";
 import { carrierOf, fsPath, type OwnedSnapshot, type OwnedState } from "../owned-state.ts";
-import { type BlobLink, blobOnDisk, blobPath } from "./blob-links.ts";
+import { removeStrayBlobs } from "./copy-blobs.ts";
 import { copyName, type TreePlace } from "./places.ts";
 
 /** A snapshot whose tree is on a disk that goes. */
@@ -61,34 +58,14 @@ export async function removeStrayCopies(
   node: ContainerdNode,
   state: OwnedState,
   places: ReadonlyMap<string, TreePlace>,
-  blobLinks: readonly BlobLink[],
+  signal: AbortSignal,
 ): Promise<void> {
   for (const [name, place] of places) {
     const snapshot = state.owned.get(name);
     if (snapshot !== undefined && place.on !== "copy")
       await rm(copyPath(node, snapshot), { recursive: true, force: true });
   }
-  for (const { digest } of blobLinks) await rm(blobCopyPath(node, digest), { force: true });
-}
-
-/** Puts a file of its own in the place of each link. Throws `RuntimeError` `failed-precondition` when the disk is not mounted. */
-export async function copyBlobs(node: ContainerdNode, blobs: readonly BlobLink[], atStep: AtStep): Promise<void> {
-  for (const { digest, disk } of blobs) {
-    atStep("copy-blob");
-    const copy = blobCopyPath(node, digest);
-    // Not through the link, which is absolute: containerd may have another root.
-    await copyFile(node.local(blobOnDisk(disk, digest)), copy).catch((cause: unknown) => {
-      throw errorCode(cause) === "ENOENT" ? notMounted(`blob ${digest}`, disk, cause) : cause;
-    });
-    await syncFilesystem(copy);
-    await rename(copy, blobPath(node, digest));
-  }
-  if (blobs.length > 0) await syncFilesystem(node.local(node.blobsFolder));
-}
-
-/** Not beside the blobs, where containerd takes every name for a digest. */
-function blobCopyPath(node: ContainerdNode, digest: Digest): string {
-  return node.local(`${dirname(node.blobsFolder)}/nodewarm-${digestHex(digest)}`);
+  await removeStrayBlobs(node, signal);
 }
 
 function copyPath(node: Folders, { number }: OwnedSnapshot): string {
