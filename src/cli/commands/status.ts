@@ -1,4 +1,4 @@
-import type { DiskStatus } from "../../runtime/runtime.ts";
+import type { DiskStatus, Runtime } from "../../runtime/runtime.ts";
 import { CliError } from "../cli-error.ts";
 import type { CommandIo } from "../command.ts";
 import { formatCount, shortDigest, shortImage } from "../format.ts";
@@ -55,9 +55,9 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
   }
   const told = await agent?.status({ signal: io.signal });
   await using open = await openRuntimes(choice);
-  const outcomes = await inEach(open, io.signal, async (runtime) => ({
-    disks: await runtime.status({ signal: io.signal }),
-  }));
+  const ask = async (runtime: Runtime) => ({ disks: await runtime.status({ signal: io.signal }) });
+  // What an agent says is worth the more when the runtime does not answer.
+  const outcomes = await inEach(open, io.signal, ask, { throwsAlone: told === undefined });
   if (values.json) {
     const document = { ...(told && { agent: told }), runtimes: outcomes.map(outcomeJson) };
     io.stdout.write(`${JSON.stringify(document, undefined, 2)}\n`);

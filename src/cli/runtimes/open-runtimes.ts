@@ -59,20 +59,21 @@ export async function agentAt(socket: string, signal: AbortSignal): Promise<Agen
 }
 
 /**
- * Works in one runtime after the other; what fails in one does not keep the others from being worked in. Throws at once when there is only
- * one, or the user wants to stop.
+ * Works in one runtime after the other; what fails in one does not keep the others from being worked in. Throws at once when the user wants
+ * to stop, and, unless `throwsAlone` is false, when there is only one.
  */
 export async function inEach<Result>(
   { runtimes }: OpenRuntimes,
   signal: AbortSignal,
   work: (runtime: Runtime) => Promise<Result>,
+  { throwsAlone = true }: { readonly throwsAlone?: boolean } = {},
 ): Promise<Outcome<Result>[]> {
   const outcomes: Outcome<Result>[] = [];
   for (const runtime of runtimes) {
     try {
       outcomes.push({ runtime: runtime.name, result: await work(runtime) });
     } catch (error) {
-      if (runtimes.length === 1 || signal.aborted || !(error instanceof Error)) throw error;
+      if ((throwsAlone && runtimes.length === 1) || signal.aborted || !(error instanceof Error)) throw error;
       outcomes.push({ runtime: runtime.name, error });
     }
   }

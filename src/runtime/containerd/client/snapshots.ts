@@ -1,8 +1,8 @@
-import { RuntimeError } from "../../runtime-error.ts";
-import type { Channel } from "./channel.ts";
+import { isRuntimeError, RuntimeError } from "../../runtime-error.ts";
+import type { Channel, Method } from "./channel.ts";
 import type { CallOptions } from "./grpc-call.ts";
 import { type LabelChange, type Labels, labelUpdate } from "./label.ts";
-import type { Decoded } from "./message.ts";
+import type { Decoded, Encodable, Schema } from "./message.ts";
 import {
   snapshotMethods as methods,
   type mountMessage,
@@ -57,8 +57,12 @@ export type SnapshotWriter = {
   updateLabels(name: string, change: LabelChange, options?: CallOptions): Promise<Snapshot>;
 };
 
-/** `snapshotter`: the plugin's id, such as `overlayfs`; all throw `invalid-argument` when there is no such plugin. */
-export function snapshotReader(channel: Channel, snapshotter: string): SnapshotReader {
+/**
+ * `snapshotter`: the plugin's id, such as `overlayfs`; all throw `invalid-argument` when there is no such plugin, and `unavailable` when it is
+ * another program that does not answer containerd.
+ */
+export function snapshotReader(containerd: Channel, snapshotter: string): SnapshotReader {
+  const channel = new SnapshotterChannel(containerd, snapshotter);
   return {
     async stat(key, options) {
       return requiredSnapshot((await channel.call(methods.stat, { snapshotter, key }, options)).info, key);
@@ -79,7 +83,8 @@ export function snapshotReader(channel: Channel, snapshotter: string): SnapshotR
 }
 
 /** As `snapshotReader`. */
-export function snapshotWriter(channel: Channel, snapshotter: string): SnapshotWriter {
+export function snapshotWriter(containerd: Channel, snapshotter: string): SnapshotWriter {
+  const channel = new SnapshotterChannel(containerd, snapshotter);
   return {
     async prepare(key, { parent = "", labels = {}, ...options } = {}) {
       return (await channel.call(methods.prepare, { snapshotter, key, parent, labels }, options)).mounts;
@@ -105,4 +110,53 @@ function requiredSnapshot(info: Decoded<typeof snapshotMessage> | undefined, nam
 
 function snapshotOf({ name, parent, kind, labels, createdAt }: Decoded<typeof snapshotMessage>): Snapshot {
   return { name, parent, kind: snapshotKinds[kind] ?? "unknown", labels, createdAt: dateOf(createdAt) };
+}
+
+/** What grpc-go says of a connection that is not there or broke (`internal/transport/http2_client.go`): here of the one behind containerd. */
+const lostProgram =
+  /\bconnection (?:error: desc = |closed\b|is (?:closing|draining)\b)|\btransport is closing\b|\berror reading (?:from )?server\b|\breceived prior goaway\b/;
+
+/** Calls that containerd hands on to a snapshotter, which may be another program (its `proxy_plugins`). */
+class SnapshotterChannel {
+  readonly #channel: Channel;
+  readonly #snapshotter: string;
+
+  constructor(channel: Channel, snapshotter: string) {
+    this.#channel = channel;
+    this.#snapshotter = snapshotter;
+  }
+
+  async call<Request extends Schema, Response extends Schema>(
+    method: Method<Request, Response>,
+    message: Encodable<Request>,
+    options?: CallOptions,
+  ): Promise<Decoded<Response>> {
+    try {
+      return await this.#channel.call(method, message, options);
+    } catch (error) {
+      throw this.#named(error);
+    }
+  }
+
+  async *stream<Request extends Schema, Response extends Schema>(
+    method: Method<Request, Response>,
+    message: Encodable<Request>,
+    options?: CallOptions,
+  ): AsyncGenerator<Decoded<Response>, void, undefined> {
+    try {
+      yield* this.#channel.stream(method, message, options);
+    } catch (error) {
+      throw this.#named(error);
+    }
+  }
+
+  /** containerd gives the code of such an error on, or `unknown`, depending on its version. */
+  #named(error: unknown): unknown {
+    if (!isRuntimeError(error, "unknown", "unavailable") || !lostProgram.test(error.message)) return error;
+    return new RuntimeError(
+      "unavailable",
+      `the snapshotter "${this.#snapshotter}" does not answer containerd: start its program (${error.message})`,
+      { cause: error },
+    );
+  }
 }
