@@ -172,6 +172,22 @@ test("what failed is tried again when its time has come, and says why it failed"
   assert.deepEqual(inShort(decideOn({ sets: listed, record: known, memory, nowMs: 1000 })), [`fetch ${web}`]);
 });
 
+test("a listed image is fetched when the injection of its disk has failed several times", () => {
+  const disk = diskIdentity("a", 1, { [web]: d1 });
+  const facts = { record: known, found: [foundDisk(disk)], nowMs: 1000 };
+  const failed = (count: number, untilMs: number) => ({
+    ...asked,
+    failures: new Map([[`disk ${disk.id}`, { count, untilMs, message: "not here", code: "failed-precondition" }]]),
+  });
+  assert.deepEqual(inShort(decideOn({ ...facts, sets: listed, memory: failed(2, 5000) })), []);
+  const fetching = decideOn({ ...facts, sets: listed, memory: failed(3, 5000) });
+  assert.deepEqual(inShort(fetching), [`fetch ${web}`]);
+  assert.equal(fetching.images.get(web)?.phase, "Fetching");
+  const again = inShort(decideOn({ ...facts, sets: listed, memory: failed(3, 1000) }));
+  assert.deepEqual([...again].sort(), [`fetch ${web}`, `inject ${disk.id}`], "the disk is tried again all the same");
+  assert.deepEqual(inShort(decideOn({ ...facts, memory: failed(3, 5000) })), [], "nobody lists it");
+});
+
 test("an image that a disk was to give several times in vain is fetched", () => {
   const disk = diskIdentity("a", 1, { [web]: d1 });
   const facts = { sets: listed, record: known, found: [foundDisk(disk)], injected: [diskStatus(disk)], nowMs: 10_000 };

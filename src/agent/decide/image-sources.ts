@@ -7,12 +7,21 @@ import { awayEndMs, type View } from "./world.ts";
 /** So often in vain, and a disk is taken not to have what it says. */
 const vainInjections = 3;
 
-/** Disks that can give the image, best first; none for a listed one that they were to give several times in vain: that is fetched. */
+/**
+ * Disks that can give the image, best first. One that is listed is fetched where they were to give it several times in vain, or their injection
+ * failed as often: the runtime may be one that nothing can be injected into.
+ */
 export function usableFor(view: View, { disks, wanted, name, sets }: DesiredImage): readonly UsableDisk[] {
   const { memory } = view;
-  if (sets.length > 0 && (memory.vain.get(name)?.count ?? 0) >= vainInjections) return [];
+  const isListed = sets.length > 0;
+  if (isListed && (memory.vain.get(name)?.count ?? 0) >= vainInjections) return [];
+  const hasFailed = (id: string) => (memory.failures.get(`disk ${id}`)?.count ?? 0) >= vainInjections;
   return disks.filter(
-    ({ id, isChecking }) => !isChecking && !isGivenUp(view, id) && !memory.skipped.has(`${id} ${wanted?.digest}`),
+    ({ id, isChecking }) =>
+      !isChecking &&
+      !isGivenUp(view, id) &&
+      !memory.skipped.has(`${id} ${wanted?.digest}`) &&
+      !(isListed && hasFailed(id)),
   );
 }
 
