@@ -1,5 +1,6 @@
 import { readConfiguration } from "../containerd/configuration.ts";
 import { type ContainerdNode, criNamespace, openContainerdNode } from "../containerd/containerd-node.ts";
+import { usesLayerImages } from "../containerd/layer-cache.ts";
 import { discoverRuntimes, type FoundRuntime, type RuntimeRequest } from "../discovery.ts";
 import { tryIdMappedMount } from "../host/id-mapped-mount.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
@@ -45,7 +46,7 @@ async function checkRuntime(found: FoundRuntime): Promise<DoctorReport["runtimes
   const { address, namespace } = found;
   let node: ContainerdNode;
   try {
-    node = await openContainerdNode(address, namespace);
+    node = await openContainerdNode(address, namespace, { anySnapshotter: true });
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     const wayOut = "see what the message says; nothing can be injected until then";
@@ -60,16 +61,20 @@ async function checkRuntime(found: FoundRuntime): Promise<DoctorReport["runtimes
 
 async function checkContainerd(node: ContainerdNode): Promise<Finding[]> {
   const configuration = await readConfiguration(node);
-  const trial = await tryIdMappedMount(node.snapshotsFolder, node.mountNamespace);
+  // Others lay out their folder as they like, and nothing is injected there.
+  const isKnown = node.snapshotter === "overlayfs" || usesLayerImages(node);
   return [
     checkVersion(node.version, node.namespace === criNamespace),
-    ...(await checkHost(node)),
+    ...(isKnown ? await checkHost(node) : []),
     checkSnapshotter(node, configuration),
     checkHandlers(node),
     checkSharing(node),
-    node.namespace === criNamespace
-      ? checkUserNamespaces(node.version, trial)
-      : ok("user namespaces", "only pods have them"),
+    ...(isKnown ? [await checkIdMapping(node)] : []),
     await checkPauseImage(node, configuration),
   ];
+}
+
+async function checkIdMapping(node: ContainerdNode): Promise<Finding> {
+  if (node.namespace !== criNamespace) return ok("user namespaces", "only pods have them");
+  return checkUserNamespaces(node.version, await tryIdMappedMount(node.snapshotsFolder, node.mountNamespace));
 }

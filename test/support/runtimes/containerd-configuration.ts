@@ -1,11 +1,21 @@
 import { join } from "node:path";
 import { pauseImageName } from "./runtime-images.ts";
 
-export type Snapshotter = "overlayfs" | "native" | "erofs";
+export type Snapshotter = "overlayfs" | "native" | "erofs" | ProxySnapshotter["name"];
+
+/** A snapshotter that containerd reaches by its socket. */
+export type ProxySnapshotter = {
+  readonly name: "stargz" | "overlaybd";
+  readonly address: string;
+  /** Folder with what it keeps. */
+  readonly root: string;
+};
 
 export type ContainerdSettings = {
   /** Snapshotter of CRI and of the transfer service. Default: overlayfs. `erofs` from 2.1 on. */
-  readonly snapshotter?: Snapshotter;
+  readonly snapshotter?: "overlayfs" | "native" | "erofs";
+  /** A snapshotter of another program in its place. */
+  readonly proxy?: ProxySnapshotter;
   /** Folders in which the EROFS snapshotter of 2.4 looks for layers. */
   readonly layerContentCaches?: readonly string[];
   /** CRI: drop layer blobs once they are unpacked. Default: false. */
@@ -17,6 +27,11 @@ export type ContainerdSettings = {
   /** Further tables (TOML). */
   readonly more?: string;
 };
+
+/** That of CRI, of imports and of containers unless they say otherwise. */
+export function defaultSnapshotter({ snapshotter = "overlayfs", proxy }: ContainerdSettings): Snapshotter {
+  return proxy?.name ?? snapshotter;
+}
 
 /**
  * containerd's configuration for a test: everything below `directory`, CRI with our pause image and a network of its own,
@@ -41,6 +56,7 @@ level = "info"
 disable = true
 ${isFirst ? criOfVersion1(settings, quoted) : criOfVersion2(settings, quoted)}
 ${isFirst ? "" : snapshotterTables(settings)}
+${settings.proxy ? proxyTable(settings.proxy) : ""}
 ${settings.contentSharingPolicy ? metadataTable(settings.contentSharingPolicy) : ""}
 ${settings.more ?? ""}
 `;
@@ -58,7 +74,8 @@ stream_server_address = "127.0.0.1"
 stream_server_port = "0"
 [${cri}.containerd]
 default_runtime_name = "runc"
-snapshotter = "${settings.snapshotter ?? "overlayfs"}"
+snapshotter = "${defaultSnapshotter(settings)}"
+${settings.proxy ? "disable_snapshot_annotations = false" : ""}
 discard_unpacked_layers = ${settings.discardUnpackedLayers ?? false}
 ${runcTable(`${cri}.containerd`, quoted)}
 [${cri}.cni]
@@ -71,7 +88,6 @@ config_path = ${settings.registryHosts ? JSON.stringify(settings.registryHosts) 
 function criOfVersion2(settings: ContainerdSettings, quoted: Quoted): string {
   const runtime = 'plugins."io.containerd.cri.v1.runtime"';
   const images = 'plugins."io.containerd.cri.v1.images"';
-  const snapshotter = settings.snapshotter ?? "overlayfs";
   return `[plugins."io.containerd.grpc.v1.cri"]
 stream_server_address = "127.0.0.1"
 stream_server_port = "0"
@@ -85,7 +101,8 @@ ${runcTable(`${runtime}.containerd`, quoted)}
 bin_dirs = [${quoted("cni/bin")}]
 conf_dir = ${quoted("cni/conf")}
 [${images}]
-snapshotter = "${snapshotter}"
+snapshotter = "${defaultSnapshotter(settings)}"
+${settings.proxy ? "disable_snapshot_annotations = false" : ""}
 discard_unpacked_layers = ${settings.discardUnpackedLayers ?? false}
 [${images}.pinned_images]
 sandbox = "${pauseImageName}"
@@ -103,8 +120,10 @@ Root = ${quoted("runc")}`;
 }
 
 /** 2.x imports and pulls through the transfer service, which unpacks only with the snapshotters that it was told of. */
-function snapshotterTables({ snapshotter, layerContentCaches = [] }: ContainerdSettings): string {
-  if (snapshotter === undefined || snapshotter === "overlayfs") return "";
+function snapshotterTables(settings: ContainerdSettings): string {
+  const snapshotter = defaultSnapshotter(settings);
+  const { layerContentCaches = [] } = settings;
+  if (snapshotter === "overlayfs") return "";
   const platform = `linux/${process.arch === "arm64" ? "arm64" : "amd64"}`;
   const isErofs = snapshotter === "erofs";
   const unpacked = ["overlayfs", snapshotter].map((name) => {
@@ -120,6 +139,15 @@ ${layerContentCaches.length === 0 ? "" : `layer_content_caches = ${JSON.stringif
 default = ["erofs", "walking"]
 `;
   return `${unpacked.join("")}${isErofs ? erofs : ""}`;
+}
+
+/** CRI tells these where the image and its layers come from: `disable_snapshot_annotations = false`. */
+function proxyTable({ name, address, root }: ProxySnapshotter): string {
+  return `[proxy_plugins.${name}]
+type = "snapshot"
+address = ${JSON.stringify(address)}
+[proxy_plugins.${name}.exports]
+root = ${JSON.stringify(root)}`;
 }
 
 function metadataTable(policy: string): string {

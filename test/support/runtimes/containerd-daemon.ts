@@ -5,7 +5,12 @@ import { openCri } from "../../../src/runtime/containerd/client/cri/cri-client.t
 import type { CriStatus } from "../../../src/runtime/containerd/client/cri/cri-runtime.ts";
 import { type Daemon, run, startDaemon } from "../processes.ts";
 import type { Scope } from "../temporary.ts";
-import { type ContainerdSettings, containerdConfiguration, type Snapshotter } from "./containerd-configuration.ts";
+import {
+  type ContainerdSettings,
+  containerdConfiguration,
+  defaultSnapshotter,
+  type Snapshotter,
+} from "./containerd-configuration.ts";
 import { guardedDirectory } from "./guarded-directory.ts";
 import { makeRuntimeImages, type RuntimeImages } from "./runtime-images.ts";
 
@@ -56,7 +61,7 @@ export class ContainerdDaemon {
   /** `directory` holds the configuration already: see `startContainerdDaemon`. */
   constructor(scope: Scope, version: string, binaries: string, directory: string, options: ContainerdOptions) {
     this.version = version;
-    this.snapshotter = options.snapshotter ?? "overlayfs";
+    this.snapshotter = defaultSnapshotter(options);
     this.directory = directory;
     this.address = join(directory, "s");
     this.endpoint = `unix://${this.address}`;

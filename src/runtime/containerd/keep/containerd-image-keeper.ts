@@ -1,3 +1,5 @@
+import { stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import type { Digest, Platform } from "../../../oci/descriptor.ts";
 import { hostPlatform } from "../../../oci/platform.ts";
 import type { ResolvedImage } from "../../../oci/resolved-image.ts";
@@ -21,6 +23,8 @@ export class ContainerdImageKeeper implements ImageKeeper {
   readonly platform: Platform;
   readonly #connection: NodeConnection;
   readonly #documents: DocumentCache;
+  /** Of a snapshotter that is another program, as it was last found. */
+  #otherSnapshots: string | undefined;
 
   /** Takes over `connection`: `close` closes it. */
   private constructor(connection: NodeConnection, platform: Platform) {
@@ -44,11 +48,15 @@ export class ContainerdImageKeeper implements ImageKeeper {
 
   get folders(): ImageFolders {
     const node = this.#connection.last;
-    return { blobs: node.local(node.blobsFolder), snapshots: node.local(node.snapshotsFolder) };
+    return { blobs: node.local(node.blobsFolder), snapshots: this.#otherSnapshots ?? node.local(node.snapshotsFolder) };
   }
 
   observe({ signal }: { readonly signal: AbortSignal }): Promise<ImageObservation> {
-    return this.#use(signal, (node) => observeImages(node, this.#documents, signal));
+    return this.#use(signal, async (node) => {
+      const isOther = node.snapshotter !== "overlayfs";
+      this.#otherSnapshots = isOther ? await nearestFolder(node.local(node.snapshotsFolder)) : undefined;
+      return observeImages(node, this.#documents, signal);
+    });
   }
 
   changes({ signal }: { readonly signal: AbortSignal }): AsyncIterable<ImageChange> {
@@ -97,6 +105,15 @@ export class ContainerdImageKeeper implements ImageKeeper {
     signal.throwIfAborted();
     return this.#connection.use(work);
   }
+}
+
+/** Other programs lay out their folder as they like, and make it when they first start; what they write lands on the same file system. */
+async function nearestFolder(path: string): Promise<string> {
+  const isThere = await stat(path).then(
+    (stats) => stats.isDirectory(),
+    () => false,
+  );
+  return isThere || path === dirname(path) ? path : nearestFolder(dirname(path));
 }
 
 /** Which images containerd takes: what its snapshotter is for (containerd `platforms.DefaultSpec`). */
