@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { AgentSetting } from "../../test/support/agent/agent-setting.ts";
 import { diskIdentity, testDigest } from "../../test/support/agent/facts.ts";
 import { imageSet } from "../../test/support/agent/image-set.ts";
+import { testImage } from "../../test/support/agent/memory-images.ts";
 import { isDigest } from "../oci/descriptor.ts";
 import { OciError } from "../oci/oci-error.ts";
 import { RuntimeError } from "../runtime/runtime-error.ts";
@@ -51,6 +52,22 @@ test("lines of all kinds of work have the fields of their event, and name images
     assert.ok([...seen].includes(event as keyof typeof logEvents), `${event} among ${[...seen].join(", ")}`);
   const warm = setting.log.find(({ event, fields }) => event === "image-phase" && fields.phase === "Warm");
   assert.ok(warm?.event === "image-phase" && warm.fields.digest !== undefined);
+});
+
+test("what others brought is said to be unpinned, and what Nodewarm brought to be released", async () => {
+  await using setting = new AgentSetting();
+  setting.publish(web, "web-1");
+  setting.publish(db, "db-1");
+  setting.node.others.pull(web, testImage("web-1"));
+  setting.wish([imageSet("a", { images: [{ ref: "web:1" }, { ref: "db:1" }] })]);
+  await setting.start();
+  await setting.advance(10_000);
+  setting.wish([]);
+  await setting.advance(7_200_000);
+  const lastOf = (name: string) =>
+    setting.log.findLast((line) => line.event === "action-done" && line.fields.image === name)?.fields;
+  const wordOf = (fields: LogFields | undefined) => fields?.action;
+  assert.deepEqual([wordOf(lastOf(web)), wordOf(lastOf(db))], ["unpin", "release"]);
 });
 
 test("an error has its code, and its words on one line", () => {

@@ -87,13 +87,18 @@ export function keyOf(action: Action): string {
   }
 }
 
+/** What is done, for logs and metrics. A record of others is not released: it stays, and only its pin goes. */
+function wordOf(action: Action): string {
+  return action.type === "release" && action.how === "unpin" ? "unpin" : action.type;
+}
+
 /** What an action is about, for logs. Of several images the first. */
 export function describeAction(action: Action): Pick<LogFields, "image" | "digest" | "disk" | "path"> & {
   readonly action: string;
 } {
   const image = "name" in action ? action.name : "names" in action ? action.names[0] : undefined;
   return {
-    action: action.type,
+    action: wordOf(action),
     ...(image !== undefined && { image }),
     ...("digest" in action && { digest: action.digest }),
     ...("disk" in action && { disk: action.disk }),
