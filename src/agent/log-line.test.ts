@@ -7,6 +7,7 @@ import { imageSet } from "../../test/support/agent/image-set.ts";
 import { testImage } from "../../test/support/agent/memory-images.ts";
 import { isDigest } from "../oci/descriptor.ts";
 import { OciError } from "../oci/oci-error.ts";
+import { memoryImage } from "../runtime/memory-image-keeper.ts";
 import { RuntimeError } from "../runtime/runtime-error.ts";
 import { errorFields, type LogFields, logEvents } from "./log-line.ts";
 
@@ -58,7 +59,7 @@ test("what others brought is said to be unpinned, and what Nodewarm brought to b
   await using setting = new AgentSetting();
   setting.publish(web, "web-1");
   setting.publish(db, "db-1");
-  setting.node.others.pull(web, testImage("web-1"));
+  setting.node.others.pull(web, memoryImage(testImage("web-1")));
   setting.wish([imageSet("a", { images: [{ ref: "web:1" }, { ref: "db:1" }] })]);
   await setting.start();
   await setting.advance(10_000);
@@ -68,6 +69,25 @@ test("what others brought is said to be unpinned, and what Nodewarm brought to b
     setting.log.findLast((line) => line.event === "action-done" && line.fields.image === name)?.fields;
   const wordOf = (fields: LogFields | undefined) => fields?.action;
   assert.deepEqual([wordOf(lastOf(web)), wordOf(lastOf(db))], ["unpin", "release"]);
+});
+
+test("events that do not arrive, and that do again, are worth a line each", async () => {
+  await using setting = new AgentSetting();
+  setting.publish(web, "web-1");
+  setting.wish([imageSet("a", { images: [{ ref: "web:1" }] })]);
+  await setting.start();
+  await setting.advance(1000);
+  const linesOf = () => setting.log.filter(({ event }) => event === "events-lost" || event === "events-back");
+  assert.deepEqual(linesOf(), []);
+  for (let i = 0; i < 2; i++) {
+    setting.node.others.stop();
+    await setting.advance(60_000);
+    setting.node.others.start();
+    await setting.advance(60_000);
+  }
+  const lost = { event: "events-lost", fields: { error: "memory was stopped" } };
+  const back = { event: "events-back", fields: {} };
+  assert.deepEqual(linesOf(), [lost, back, lost, back]);
 });
 
 test("an error has its code, and its words on one line", () => {

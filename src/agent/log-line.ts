@@ -66,6 +66,13 @@ export const logEvents = {
     fields: ["error", "code"],
     meaning: "A stream of changes broke; it is begun anew, and everything compared.",
   },
+  "events-lost": {
+    level: "warning",
+    fields: ["error"],
+    meaning:
+      "The runtime's events do not arrive any more, or it ended: what others change is only seen when all is compared, until `events-back`.",
+  },
+  "events-back": { level: "info", fields: [], meaning: "The runtime's events arrive again; everything is compared." },
   "image-phase": {
     level: "info",
     fields: ["image", "digest", "phase", "source", "reason"],

@@ -103,11 +103,14 @@ describe(`nodewarm agent in trouble, ${runtime?.name}`, { skip: runtime?.reason 
     await node.startAgent();
     node.address = node.daemon.address;
     await node.untilWarm(tool, appName);
+    const logged = node.log.length;
+    const says = (pattern: RegExp) => async () => pattern.test(node.log.slice(logged));
     proxy.swallows = true;
     await remove(tool, appName);
     await node.until("it is seen that no events come", ({ conditions }) =>
       conditions.some(({ type, message }) => type === "RuntimeUnavailable" && /do not arrive/.test(message)),
     );
+    await waitUntil("the log says so", says(/ events-lost .*its events do not arrive/));
     await node.until("both are back", (now) =>
       [tool, appName].every((name) => {
         const image = imageIn(now, name);
@@ -117,6 +120,7 @@ describe(`nodewarm agent in trouble, ${runtime?.name}`, { skip: runtime?.reason 
     await works();
     proxy.swallows = false;
     await node.until("events come again", ({ conditions }) => conditions.length === 0);
+    await waitUntil("the log says that, too", says(/^events-back\b/m));
     await remove(tool);
     await node.until("it is back", (now) => {
       const image = imageIn(now, tool);

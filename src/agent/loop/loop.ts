@@ -58,6 +58,7 @@ export class Loop {
   #problem: Condition | undefined;
   #runtimeTrouble: Condition | undefined;
   #isSubscribed = false;
+  #areEventsLost = false;
   #lookFailures = 0;
   readonly #guard: PassGuard;
   #passBeganMs: number | undefined;
@@ -282,8 +283,14 @@ export class Loop {
     }
     this.#isSubscribed = true;
     this.#looker.distrust();
-    if (change.type === "lost") this.#runtimeTrouble = { type: "RuntimeUnavailable", message: change.message };
-    else this.#memory = forgetFailures(this.#memory, (_, code) => code === "unavailable");
+    if (change.type === "lost") {
+      this.#runtimeTrouble = { type: "RuntimeUnavailable", message: change.message };
+      this.#parts.log({ event: "events-lost", fields: { error: change.message } });
+    } else {
+      this.#memory = forgetFailures(this.#memory, (_, code) => code === "unavailable");
+      if (this.#areEventsLost) this.#parts.log({ event: "events-back", fields: {} });
+    }
+    this.#areEventsLost = change.type === "lost";
     this.#wake();
   }
 
