@@ -1,5 +1,4 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { LayerPool } from "../../disk/build/layers/layer-pool.ts";
 import type { Platform } from "../../oci/descriptor.ts";
 import type { ResolvedImage } from "../../oci/resolved-image.ts";
 import { type BuildArguments, parseBuildArguments, pathForPlatform } from "../build/arguments.ts";
@@ -10,6 +9,9 @@ import { type DiskReport, summary, withResolveSeconds } from "../build/summary.t
 import type { CommandIo } from "../command.ts";
 import { createProgress, type Progress } from "../progress/progress.ts";
 import { version } from "../version.ts";
+
+/** Turns of the event loop in which a connection is made and the request goes out. */
+const turnsToRequest = 4;
 
 /** `nodewarm build`: from names of images to disks. */
 export async function run(args: readonly string[], io: CommandIo): Promise<number> {
@@ -40,23 +42,6 @@ async function buildDisks(
   progress: Progress,
   io: CommandIo,
 ): Promise<readonly DiskReport[]> {
-  // Before all else: its first thread starts while images are looked up.
-  const { LayerPool } = await import("../../disk/build/layers/layer-pool.ts");
-  const pool = new LayerPool(given.jobs);
-  try {
-    return await buildWith(pool, given, list, progress, io);
-  } finally {
-    await pool.close();
-  }
-}
-
-async function buildWith(
-  pool: LayerPool,
-  given: BuildArguments,
-  list: ImageList,
-  progress: Progress,
-  io: CommandIo,
-): Promise<readonly DiskReport[]> {
   const { imageOpener } = await import("../../oci/open-image.ts");
   const opener = await imageOpener({
     authfile: given.authFile,
@@ -74,18 +59,21 @@ async function buildWith(
     const planned: PlannedDisk[] = [];
     for (const platform of given.platforms) {
       const plan = planDisk(platform, images, progress, io.signal);
-      // Loaded while registries answer.
-      await Promise.all([plan, nextTurn().then(() => import("../../disk/build/build-disk.ts"))]);
+      await Promise.all([plan, asked().then(() => import("../../disk/build/build-disk.ts"))]);
       planned.push(await plan);
     }
     const reports: DiskReport[] = [];
-    for (const [i, disk] of planned.entries())
-      reports.push(await buildPlanned(disk, given, list.line, i === 0 ? pool : undefined, progress, io.signal));
+    for (const disk of planned) reports.push(await buildPlanned(disk, given, list.line, progress, io.signal));
     return reports;
   } finally {
     await closeImages(images);
     await opener.close();
   }
+}
+
+/** By then a registry nearby is connected and has the first request: what is loaded now is loaded while it answers. */
+async function asked(): Promise<void> {
+  for (let turns = 0; turns < turnsToRequest; turns++) await nextTurn();
 }
 
 type PlannedDisk = {
@@ -111,7 +99,6 @@ async function buildPlanned(
   { platform, images, resolveSeconds }: PlannedDisk,
   given: BuildArguments,
   line: string,
-  pool: LayerPool | undefined,
   progress: Progress,
   signal: AbortSignal,
 ): Promise<DiskReport> {
@@ -132,7 +119,6 @@ async function buildPlanned(
       createdSeconds: given.createdSeconds,
       limits: given.limits,
       jobs: given.jobs,
-      ...(pool && { pool }),
       builder: `nodewarm/${version()}`,
       signal,
       onEvent: (event) => progress.event(event),

@@ -1,6 +1,5 @@
 import type { Digest, Platform } from "../../oci/descriptor.ts";
 import type { ResolvedImage } from "../../oci/resolved-image.ts";
-import type { LayerPool } from "./layers/layer-pool.ts";
 
 export type BuildOptions = {
   /** Images of one platform. */
@@ -23,11 +22,6 @@ export type BuildOptions = {
   readonly limits: Readonly<Record<string, number>>;
   /** Layers read at once, at least 1. */
   readonly jobs: number;
-  /**
-   * Threads to read layers with, which the caller has started so that they load while images are looked up. The build closes them when
-   * the layers are read. Without it the build starts `jobs` of its own.
-   */
-  readonly pool?: LayerPool;
   /** Recorded in the index, such as `nodewarm/0.1.0`. */
   readonly builder: string;
   readonly signal: AbortSignal;

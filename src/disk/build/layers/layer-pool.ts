@@ -6,6 +6,7 @@ import type { LayerResult } from "../../../layers/read-layer.ts";
 import { YoungGarbage } from "../../../layers/young-garbage.ts";
 import { isSharedPiece, pieceBytes, recyclePiece, unfilledPiece } from "../../../oci/piece-buffers.ts";
 import type { ContentBatch } from "../contents/content-batch.ts";
+import type { LayerReader, RunningLayer } from "./layer-reader.ts";
 import { type FromWorker, inputAheadBytes, type LayerTask, type ToWorker } from "./worker-protocol.ts";
 
 /** Pieces of at least this size are not worth gathering into larger ones. */
@@ -14,35 +15,18 @@ const largePieceBytes = 256 << 10;
 /** The default would let each thread keep tens of MiB of short-lived objects. */
 const maxYoungGenerationSizeMb = 3;
 
-/** One layer while it is read: batches of contents, then the result. */
-export interface RunningLayer {
-  /** The next batch, or `undefined` when there are no more. Throws what ended the layer. */
-  nextBatch(): Promise<ContentBatch | undefined>;
-  /** Gives a batch's buffer back. Without it the layer stops after a while. */
-  taken(batch: ContentBatch): void;
-  /** After the last batch. */
-  result(): LayerResult;
-  /** Rejects when the layer fails, which may be long before its batches are asked for. */
-  readonly ended: Promise<void>;
-}
-
 type Slot = { readonly worker: Worker; busy: boolean; failure: unknown };
 
-/** Threads that are started before there is anything to read. */
-const threadsAtOnce = 1;
-
-/** Worker threads that read layers; each reads one at a time. Those beyond the first start when they are needed. */
-export class LayerPool {
-  readonly #slots: Slot[];
+/** Worker threads that read layers; each reads one at a time. They start when they are needed. */
+export class LayerPool implements LayerReader {
+  readonly #slots: Slot[] = [];
   readonly #threads: number;
   readonly #waiting: ((slot: Slot) => void)[] = [];
 
   constructor(threads: number) {
     this.#threads = threads;
-    this.#slots = Array.from({ length: Math.min(threads, threadsAtOnce) }, startThread);
   }
 
-  /** Begins to read a layer as soon as a thread is free, which it waits for. `onRead` gets compressed bytes so far. */
   async start(
     task: LayerTask,
     input: AsyncIterable<Uint8Array>,

@@ -15,7 +15,14 @@ import { returnFreedMemory } from "../freed-memory.ts";
 import type { OldDisk } from "../old-disk/old-disk.ts";
 import type { PartialFile } from "../partial-file.ts";
 import { type DistinctLayer, imageLabel, type LayerBlob } from "./distinct-layers.ts";
-import { LayerPool, type RunningLayer } from "./layer-pool.ts";
+import type { LayerReader, RunningLayer } from "./layer-reader.ts";
+import { OwnThread } from "./own-thread.ts";
+
+/** Compressed bytes of all layers up to which no threads are started: one takes as long to start as these to be read. */
+const ownThreadBytes = 16 << 20;
+
+/** Layers read at once by one thread, if more than one may: it waits for the registry most of the time. */
+const ownThreadLayers = 4;
 
 export type ReadLayers = {
   /** Payloads of regular files are numbers of the content store. */
@@ -47,7 +54,8 @@ export type LayerReading = {
 export async function readLayers(reading: LayerReading): Promise<ReadLayers> {
   const { layers, options, old } = reading;
   const fresh = layers.filter((layer) => old?.has(layer) !== true);
-  const pool = options.pool ?? new LayerPool(Math.min(options.jobs, fresh.length));
+  const freshBytes = fresh.reduce((sum, layer) => sum + layer.blobs[0].descriptor.size, 0);
+  const reader = await openReader(freshBytes, options.jobs);
   const stop = new AbortController();
   const signal = AbortSignal.any([options.signal, stop.signal]);
   const totals: Totals = { entries: 0, fileBytes: 0, fetchedBytes: 0, reusedBytes: 0 };
@@ -55,10 +63,9 @@ export async function readLayers(reading: LayerReading): Promise<ReadLayers> {
   const folded = new Map<Digest, () => LayerTree>();
   const dropped = new Map<string, { what: string; why: string; count: number }>();
   try {
-    const freshBytes = fresh.reduce((sum, layer) => sum + layer.blobs[0].descriptor.size, 0);
     // Begun in order, so that the layer whose turn it is always has a thread.
     const running = new Map(
-      fresh.map((layer) => [layer.diffID, startLayer(reading, pool, layer, freshBytes, signal, totals)]),
+      fresh.map((layer) => [layer.diffID, startLayer(reading, reader, layer, freshBytes, signal, totals)]),
     );
     // A layer that fails ends the build at once, not when its turn comes.
     for (const layer of fresh)
@@ -92,12 +99,19 @@ export async function readLayers(reading: LayerReading): Promise<ReadLayers> {
     for (const layer of layers) await fetchOtherBlobs(reading, layer, signal, totals);
   } finally {
     stop.abort();
-    await pool.close();
+    await reader.close();
     returnFreedMemory(true);
   }
   reading.contents.finish();
   const trees = new Map([...folded].map(([diffID, unfold]) => [diffID, unfold()]));
   return { trees, ...totals, dropped: [...dropped.values()].sort((a, b) => (a.what < b.what ? -1 : 1)) };
+}
+
+/** Loads what starts threads only where some are worth it. */
+async function openReader(freshBytes: number, jobs: number): Promise<LayerReader> {
+  if (freshBytes <= ownThreadBytes) return new OwnThread(jobs === 1 ? 1 : Math.max(jobs, ownThreadLayers));
+  const { LayerPool } = await import("./layer-pool.ts");
+  return new LayerPool(jobs);
 }
 
 type TakenLayer = {
@@ -107,7 +121,7 @@ type TakenLayer = {
 
 function startLayer(
   reading: LayerReading,
-  pool: LayerPool,
+  reader: LayerReader,
   layer: DistinctLayer,
   freshBytes: number,
   signal: AbortSignal,
@@ -123,21 +137,26 @@ function startLayer(
   const { diffID, isBase } = layer;
   // A layer that is most of all keeps its thread busy to the end, while this one is mostly idle.
   const isHashedBefore = descriptor.size > freshBytes / 2;
-  return pool.start({ descriptor, diffID, isBase, isHashedBefore, limits: options.limits }, input, signal, (bytes) => {
-    if (!hasBegun) {
-      hasBegun = true;
-      onEvent?.({
-        type: "layer-start",
-        diffID: layer.diffID,
-        image: imageLabel(image),
-        sizeBytes: descriptor.size,
-        reused: false,
-      });
-    }
-    totals.fetchedBytes += bytes - before;
-    before = bytes;
-    onEvent?.({ type: "layer-progress", diffID: layer.diffID, bytes });
-  });
+  return reader.start(
+    { descriptor, diffID, isBase, isHashedBefore, limits: options.limits },
+    input,
+    signal,
+    (bytes) => {
+      if (!hasBegun) {
+        hasBegun = true;
+        onEvent?.({
+          type: "layer-start",
+          diffID: layer.diffID,
+          image: imageLabel(image),
+          sizeBytes: descriptor.size,
+          reused: false,
+        });
+      }
+      totals.fetchedBytes += bytes - before;
+      before = bytes;
+      onEvent?.({ type: "layer-progress", diffID: layer.diffID, bytes });
+    },
+  );
 }
 
 async function takeLayer(

@@ -29,8 +29,5 @@ export type FromWorker =
   | { readonly type: "result"; readonly result: LayerResult }
   | { readonly type: "error"; readonly code: string | undefined; readonly message: string };
 
-/** Batches that a worker may have given and not got back: how far it runs ahead, 4 MiB. */
-export const batchesAhead = 4;
-
 /** Bytes of input that a worker may have got and not used. */
 export const inputAheadBytes = 3 << 20;
