@@ -66,7 +66,10 @@ ${readFileSync(join(root, "bin/settings.sh"), "utf8")}
 node=$root/node
 [ -x "$node" ] || node=node
 # shellcheck disable=SC2086 # a list
-exec "$node" $node_options "$root/nodewarm.mjs" "$@"
+case \${1-} in
+  build) exec "$node" $node_options "$root/nodewarm-build.mjs" "$@" ;;
+  *) exec "$node" $node_options "$root/nodewarm.mjs" "$@" ;;
+esac
 `;
 }
 

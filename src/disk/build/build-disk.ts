@@ -54,7 +54,7 @@ async function buildInto(
     options.images.reduce((newest, { createdSeconds }) => Math.max(newest, createdSeconds ?? 0), 0);
   const created = {
     seconds: createdSeconds,
-    text: new Date(createdSeconds * 1000).toISOString().replace(".000Z", "Z"),
+    text: rfc3339(createdSeconds),
     sequence: options.sequence ?? createdSeconds,
   };
   const written = await writeMetadata(file, data, options, created);
@@ -76,6 +76,14 @@ async function buildInto(
     ...written.report,
     seconds: { layers: layersSeconds, metadata: metadataSeconds, sync: seconds(syncStart), total: seconds(start) },
   };
+}
+
+/** Not by `toISOString`, which loads the time zones of this machine: 20 ms with a cold page cache. */
+function rfc3339(seconds: number): string {
+  const time = new Date(seconds * 1000);
+  const two = (value: number): string => String(value).padStart(2, "0");
+  const day = `${String(time.getUTCFullYear()).padStart(4, "0")}-${two(time.getUTCMonth() + 1)}-${two(time.getUTCDate())}`;
+  return `${day}T${two(time.getUTCHours())}:${two(time.getUTCMinutes())}:${two(time.getUTCSeconds())}Z`;
 }
 
 /** Blobs and contents. */

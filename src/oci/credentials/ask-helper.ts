@@ -1,5 +1,5 @@
 import { causeText, type OciError } from "../oci-error.ts";
-import { type HelperCall, runHelper } from "./run-helper.ts";
+import type { HelperCall } from "./run-helper.ts";
 
 export type HelperQuestion = HelperCall & {
   /** The error to throw; `why` goes on in a sentence that begins with the program. */
@@ -13,6 +13,8 @@ export type HelperQuestion = HelperCall & {
  * ever gets into an error. Throws `failure`, and the reason of the signal.
  */
 export async function askHelper({ failure, isNothing, ...call }: HelperQuestion): Promise<unknown> {
+  // Most registries ask for none.
+  const { runHelper } = await import("./run-helper.ts");
   const { code, output, error, isLate, isTooLong } = await runHelper(call);
   call.signal.throwIfAborted();
   if (error) throw failure(`cannot be started (${causeText(error)})`, error);

@@ -1,6 +1,6 @@
 import { readdir, readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { parse, TomlError, type TomlTable, type TomlValue } from "smol-toml";
+import type { TomlTable, TomlValue } from "smol-toml";
 import { causeText, OciError, printable } from "../oci-error.ts";
 import type { Endpoint, TlsSettings } from "./endpoint.ts";
 
@@ -59,6 +59,8 @@ async function parseHosts(
   host: string,
   fallback: readonly Endpoint[],
 ): Promise<Endpoint[]> {
+  // Most hosts have no such file.
+  const { parse, TomlError } = await import("smol-toml");
   let document: TomlTable;
   try {
     document = parse(text);
