@@ -1,7 +1,7 @@
 import { createGunzip, createZstdDecompress } from "node:zlib";
 import { isSharedPiece } from "../oci/piece-buffers.ts";
 import { untilAborted } from "../oci/until-aborted.ts";
-import { inflateStored, isStoredGzip } from "./deflate/stored-gzip.ts";
+import { inflateStored, probeStoredGzip } from "./deflate/stored-gzip.ts";
 import { corruptCompression as corrupt, LayerError } from "./layer-error.ts";
 import { wholeZstdFrames } from "./zstd-frames.ts";
 
@@ -65,7 +65,7 @@ export async function* decompress(
     start.push(next.value);
     startBytes += next.value.length;
   }
-  const magic = Buffer.concat(start);
+  const magic = start.length === 1 ? start[0] : Buffer.concat(start);
   const rest = rejoin(magic, iterator);
   switch (detectCompression(magic.subarray(0, magicBytes))) {
     case "none":
@@ -112,11 +112,12 @@ async function* gunzip(
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
   let rest = input;
-  if (isStoredGzip(start)) {
+  const stored = probeStoredGzip(start);
+  if (stored !== undefined) {
     const abortable = endedBy(signal, input);
     let behind: Uint8Array | undefined;
     try {
-      behind = yield* inflateStored(abortable, signal);
+      behind = yield* inflateStored(abortable, stored, signal);
     } catch (error) {
       throw error instanceof Error && "errno" in error && "code" in error && String(error.code).startsWith("Z_")
         ? corrupt("gzip", reasonOf(error), error)

@@ -18,35 +18,39 @@ const mostInputBytes = 16 << 20;
 
 const blockType = { stored: 0, fixed: 1, dynamic: 2 } as const;
 
+/** What comes before the first stored block of a gzip stream: where the block begins, and the output so far. */
+export type StoredStart = { readonly bit: number; readonly output: Uint8Array; readonly decodedBytes: number };
+
 /** Whether a gzip stream that begins with `start` soon has a stored block, as streams have whose content does not compress. */
-export function isStoredGzip(start: Uint8Array): boolean {
+export function probeStoredGzip(start: Uint8Array): StoredStart | undefined {
   const header = gzipHeaderBytes(start);
-  if (header === undefined) return false;
+  if (header === undefined) return undefined;
   try {
-    return hasStoredBlock(start, 8 * header);
+    return decodeToStored(start, 8 * header);
   } catch {
     // Zlib shall say what is wrong with it.
-    return false;
+    return undefined;
   }
 }
 
-function hasStoredBlock(start: Uint8Array, firstBit: number): boolean {
+function decodeToStored(start: Uint8Array, firstBit: number): StoredStart | undefined {
   const out = new Uint8Array(probeBytes);
   let end = 0;
   let bit = firstBit;
   for (let blocks = 0; blocks <= blocksToStored; blocks++) {
     const block = readBlockHeader(start, bit);
-    if (block === undefined || block.isLast) return false;
-    if (block.type === blockType.stored) return true;
+    if (block === undefined || block.isLast) return undefined;
+    if (block.type === blockType.stored)
+      return { bit, output: out.subarray(0, end), decodedBytes: end + blocks * bytesPerBlock };
     const decoded = decodeHuffmanBlock(block.type, { bytes: start, bit: block.bit }, out, end, 0);
-    if (decoded.outcome !== "done") return false;
+    if (decoded.outcome !== "done") return undefined;
     ({ bit, end } = decoded);
   }
-  return false;
+  return undefined;
 }
 
 /**
- * The uncompressed bytes of the gzip stream's first member, for one of which `isStoredGzip` says yes: stored blocks are copied where they lie, which saves
+ * The uncompressed bytes of the gzip stream's first member, of which `start` is what `probeStoredGzip` says of the first piece: stored blocks are copied where they lie, which saves
  * handing them to zlib's thread and back. Blocks between them are decoded here; where they become many, zlib takes the rest.
  * Each piece is in memory of its own. Returns what of the input, as far as it was asked for, lies behind the member.
  *
@@ -54,6 +58,7 @@ function hasStoredBlock(start: Uint8Array, firstBit: number): boolean {
  */
 export async function* inflateStored(
   input: AsyncIterator<Uint8Array>,
+  start: StoredStart,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array, Uint8Array, undefined> {
   const window = new OutputWindow();
@@ -77,9 +82,10 @@ export async function* inflateStored(
     bytes = rest.length === 0 ? next : Buffer.concat([rest, next]);
     bit &= 7;
   };
-  while (gzipHeaderBytes(bytes) === undefined) await extend();
-  bit = 8 * (gzipHeaderBytes(bytes) ?? 0);
-  let decodedBytes = 0;
+  await extend();
+  bit = start.bit;
+  window.put(start.output);
+  let decodedBytes = start.decodedBytes;
   let storedBytes = 0;
   for (let isLast = false; !isLast; ) {
     const block = readBlockHeader(bytes, bit);
