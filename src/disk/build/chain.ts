@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { ErofsError } from "../../filesystem/erofs/erofs-error.ts";
 import { instantiate } from "../../filesystem/implied-directories.ts";
 import type { LayerInstance } from "../../filesystem/layer-instance.ts";
@@ -11,9 +11,7 @@ export function chainIDs(diffIDs: readonly Digest[]): Digest[] {
   const chain: Digest[] = [];
   for (const diffID of diffIDs) {
     const below = chain.at(-1);
-    chain.push(
-      below === undefined ? diffID : `sha256:${createHash("sha256").update(`${below} ${diffID}`).digest("hex")}`,
-    );
+    chain.push(below === undefined ? diffID : `sha256:${hash("sha256", `${below} ${diffID}`, "hex")}`);
   }
   return chain;
 }
