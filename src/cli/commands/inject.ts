@@ -39,23 +39,13 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
     return 0;
   }
   requireRoot("inject", "mounts disks and changes the runtime's files");
-  // None waits for the others: each takes a good part of the time to the first image. Modules are loaded while the runtime answers.
+  await using opened = await openDisks(given.disks);
+  const choices = chooseImages(opened.disks, given.images);
+  for (const choice of choices) await verify(choice, given, io);
+  // Modules are loaded while the runtime answers.
   setImmediate(loadInjection);
-  const [disksOpened, runtimesOpened] = await Promise.allSettled([
-    openDisks(given.disks),
-    openRuntimes({ ...given, signal: io.signal }),
-  ]);
-  await using resources = new AsyncDisposableStack();
-  if (disksOpened.status === "fulfilled") resources.use(disksOpened.value);
-  if (runtimesOpened.status === "fulfilled") resources.use(runtimesOpened.value);
-  if (disksOpened.status === "rejected") throw disksOpened.reason;
-  const choices = chooseImages(disksOpened.value.disks, given.images);
-  if (given.verify === "full") {
-    const { verifyFully } = await import("../inject/verify-fully.ts");
-    for (const { open } of choices) await verifyFully(open, io);
-  }
-  if (runtimesOpened.status === "rejected") throw runtimesOpened.reason;
-  const outcomes = await inEach(runtimesOpened.value, io.signal, async (runtime) => {
+  await using runtimes = await openRuntimes({ ...given, signal: io.signal });
+  const outcomes = await inEach(runtimes, io.signal, async (runtime) => {
     const disks: InjectedDisk[] = [];
     for (const choice of choices) disks.push(await injectOne(runtime, choice, given, io));
     return { disks };
@@ -77,6 +67,19 @@ export async function run(args: readonly string[], io: CommandIo): Promise<numbe
   }
   throwFailures(outcomes);
   return 0;
+}
+
+/** Before any runtime is asked: a disk that is broken is refused first, and the runtime's locks are not held for it. */
+async function verify({ open, images }: DiskChoice, given: InjectArguments, io: CommandIo): Promise<void> {
+  if (given.verify === "full") {
+    const { verifyFully } = await import("../inject/verify-fully.ts");
+    await verifyFully(open, io);
+  }
+  const [{ documentsOf }, { wantedImages }] = await Promise.all([
+    import("../../runtime/containerd/inject/disk-documents.ts"),
+    import("../../runtime/containerd/inject/fitness.ts"),
+  ]);
+  await documentsOf(open.disk).verify(wantedImages(open, images), io.signal);
 }
 
 /** What nearly every injection needs, ahead of it: whoever needs it says what is wrong with it. */

@@ -1,11 +1,14 @@
 import { hash } from "node:crypto";
 import { chainIDs } from "../../../disk/build/chain.ts";
 import { DiskError } from "../../../disk/disk-error.ts";
+import { areaKind } from "../../../disk/files-format.ts";
 import type { IndexImage } from "../../../disk/reader/disk-index.ts";
 import type { DiskReader } from "../../../disk/reader/disk-reader.ts";
+import { verifyAreas } from "../../../disk/reader/verify-areas.ts";
 import { readWholeFile } from "../../../filesystem/erofs/reader/file-data.ts";
 import { directoryEntries } from "../../../filesystem/erofs/reader/lookup.ts";
 import { type Digest, digestHex, isDigest } from "../../../oci/descriptor.ts";
+import { sideBySide } from "../../side-by-side.ts";
 
 /** An index, manifest or config of an image, with the label that says what it refers to. */
 export type ImageDocument = {
@@ -23,12 +26,23 @@ const noBytes = new Uint8Array();
 /** Documents that were read are kept up to this: from there on they are read again where they are asked for again. */
 const keptBytes = 16 << 20;
 
+const documents = new WeakMap<DiskReader, DiskDocuments>();
+
+/** Those of a disk that is open: read and checked once for all that is done with it. */
+export function documentsOf(disk: DiskReader): DiskDocuments {
+  const known = documents.get(disk) ?? new DiskDocuments(disk);
+  documents.set(disk, known);
+  return known;
+}
+
 /** The documents of a disk's images. Each is compared with its digest when it is read. */
 export class DiskDocuments {
   readonly #disk: DiskReader;
   readonly #kept = new Map<IndexImage, readonly ImageDocument[]>();
   #keptBytes = 0;
   #folder: Promise<ReadonlyMap<string, number>> | undefined;
+  #isIndexVerified = false;
+  readonly #checked = new Set<IndexImage>();
 
   /** `disk` stays the caller's to close. */
   constructor(disk: DiskReader) {
@@ -57,10 +71,26 @@ export class DiskDocuments {
   }
 
   /**
+   * Verifies the index of the disk, and all that injection reads of some images, unless that was done before. Throws `DiskError` `corrupt`, or the
+   * reason of the signal.
+   */
+  async verify(images: readonly IndexImage[], signal: AbortSignal): Promise<void> {
+    if (!this.#isIndexVerified) await verifyAreas(this.#disk, [areaKind.index], signal, "build the disk again");
+    this.#isIndexVerified = true;
+    await sideBySide(
+      images.filter((image) => !this.#checked.has(image)),
+      async (image) => {
+        await this.#check(image);
+        this.#checked.add(image);
+      },
+    );
+  }
+
+  /**
    * Compares what the index of the disk says of an image with the image's own documents: layers and chainIDs name snapshots that pulls of
    * other images stand on. Throws `DiskError` `corrupt`.
    */
-  async check(image: IndexImage): Promise<void> {
+  async #check(image: IndexImage): Promise<void> {
     const documents = await this.of(image);
     const bytesOf = (kind: ImageDocument["kind"]) => documents.find((each) => each.kind === kind)?.bytes ?? noBytes;
     const { rootfs } = parse(bytesOf("config")) as { readonly rootfs?: { readonly diff_ids?: unknown } };

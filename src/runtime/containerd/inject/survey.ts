@@ -1,11 +1,9 @@
-import { areaKind } from "../../../disk/files-format.ts";
 import type { IndexImage } from "../../../disk/reader/disk-index.ts";
-import { verifyAreas } from "../../../disk/reader/verify-areas.ts";
 import type { Condition, InjectOptions, OpenDisk } from "../../runtime.ts";
-import { allOf, sideBySide } from "../../side-by-side.ts";
+import { allOf } from "../../side-by-side.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import { type OwnedState, readOwnedState } from "../owned-state.ts";
-import { DiskDocuments } from "./disk-documents.ts";
+import { type DiskDocuments, documentsOf } from "./disk-documents.ts";
 import { staleLeases } from "./injection-lease.ts";
 import { withMissingDocuments } from "./missing-documents.ts";
 import { type ImagePlan, planImage } from "./plan.ts";
@@ -33,12 +31,12 @@ export async function survey(
   options: InjectOptions,
   ownLease: string,
 ): Promise<Survey> {
-  const documents = new DiskDocuments(open.disk);
+  const documents = documentsOf(open.disk);
   const [state, leases, sandboxes] = await allOf([
     readOwnedState(node),
     staleLeases(node, ownLease),
     sandboxImages(node),
-    verifyImages(open, documents, wanted, options.signal),
+    documents.verify(wanted, options.signal),
   ]);
   const { index } = open.disk;
   const skipped = new Map<IndexImage, Condition>();
@@ -52,14 +50,4 @@ export async function survey(
     planImage(index, image, state, { ...options, namespace: node.namespace, lacksDocuments: broken.has(image) }),
   );
   return { state, documents, leases, skipped, plans };
-}
-
-async function verifyImages(
-  { disk }: OpenDisk,
-  documents: DiskDocuments,
-  images: readonly IndexImage[],
-  signal: AbortSignal,
-): Promise<void> {
-  await verifyAreas(disk, [areaKind.index], signal, "build the disk again");
-  await sideBySide(images, (image) => documents.check(image));
 }
