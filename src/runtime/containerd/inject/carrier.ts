@@ -49,16 +49,25 @@ export async function ensureEmpty(place: Place): Promise<void> {
     await node.snapshotWriter.updateLabels(emptyName, { [gcRootLabel]: gcRoot });
     return;
   }
-  await makeEmptySnapshot(place, emptyName, "empty", { [label.disk]: sharedOwner }, async () => {});
+  const prepared = await prepareEmptySnapshot(place, emptyName, "empty", { [label.disk]: sharedOwner }, async () => {});
+  await prepared.commit();
 }
 
-/** The snapshot of a disk, made where it is missing. */
-export async function ensureCarrier(place: Place, file: CarrierFile): Promise<OwnedSnapshot> {
+/** A snapshot that is one of ours once it is committed. */
+export type PreparedSnapshot = {
+  readonly snapshot: OwnedSnapshot;
+  commit(): Promise<void>;
+  /** In place of the commit. */
+  abandon(): Promise<void>;
+};
+
+/** The snapshot of a disk, prepared where it is missing; else there is nothing to commit. */
+export async function prepareCarrier(place: Place, file: CarrierFile): Promise<PreparedSnapshot> {
   const known = carrierOf(place.state, file.id);
-  if (known !== undefined) return known;
+  if (known !== undefined) return { snapshot: known, commit: async () => {}, abandon: async () => {} };
   const labels = { [label.disk]: file.id, [label.line]: file.line, [label.sequence]: String(file.sequence) };
   const fill = (fs: string) => writeCarrierFile(fs, file);
-  return makeEmptySnapshot(place, carrierName(file.id), "carrier", labels, fill);
+  return prepareEmptySnapshot(place, carrierName(file.id), "carrier", labels, fill);
 }
 
 /** What is to be mounted on the carrier of a disk at a boot without containerd. */
@@ -96,14 +105,14 @@ export async function showOnCarrier(
   await bindDisk(node.mounts, file.id, fs);
 }
 
-/** A committed snapshot without parent and without files of a disk, which no collection takes. */
-async function makeEmptySnapshot(
+/** A snapshot without parent and without files of a disk, which no collection takes once it is committed. */
+async function prepareEmptySnapshot(
   { node, leased, meter, atStep }: Place,
   name: string,
   role: SnapshotRole,
   labels: Labels,
   fill: (fs: string) => Promise<void>,
-): Promise<OwnedSnapshot> {
+): Promise<PreparedSnapshot> {
   const writer = leased.snapshotWriter(node.snapshotter);
   const key = `${keyPrefix}${randomUUID()}`;
   const own: Labels = { [label.role]: role, ...labels };
@@ -113,20 +122,28 @@ async function makeEmptySnapshot(
   const fs = node.local(fsPath(node, number));
   await fill(fs);
   await syncFilesystem(fs);
-  atStep(`commit ${role}`);
-  meter.count("commit");
-  try {
-    await writer.commit(name, key, { ...own, [label.number]: number, [gcRootLabel]: gcRoot });
-  } catch (error) {
-    if (!isRuntimeError(error, "already-exists")) throw error;
-    await writer.remove(key);
-    throw new RuntimeError(
-      "failed-precondition",
-      `containerd has a snapshot "${name}" that Nodewarm did not make; remove it (ctr -n ${node.namespace} snapshots rm ${name})`,
-      { cause: error },
-    );
-  }
-  return { name, parent: "", role, disk: own[label.disk] ?? "", number, tree: "" };
+  return {
+    snapshot: { name, parent: "", role, disk: own[label.disk] ?? "", number, tree: "" },
+    async commit() {
+      atStep(`commit ${role}`);
+      meter.count("commit");
+      try {
+        await writer.commit(name, key, { ...own, [label.number]: number, [gcRootLabel]: gcRoot });
+      } catch (error) {
+        if (!isRuntimeError(error, "already-exists")) throw error;
+        await writer.remove(key);
+        throw new RuntimeError(
+          "failed-precondition",
+          `containerd has a snapshot "${name}" that Nodewarm did not make; remove it (ctr -n ${node.namespace} snapshots rm ${name})`,
+          { cause: error },
+        );
+      }
+    },
+    async abandon() {
+      meter.count("remove");
+      await writer.remove(key);
+    },
+  };
 }
 
 function carrierText(file: CarrierFile): string {

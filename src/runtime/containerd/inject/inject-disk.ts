@@ -5,7 +5,7 @@ import type { ContainerdNode } from "../containerd-node.ts";
 import { usesLayerImages } from "../layer-cache.ts";
 import { lockNode } from "../node-lock.ts";
 import type { OwnedState } from "../owned-state.ts";
-import { carrierFile, ensureCarrier, ensureEmpty, showOnCarrier } from "./carrier.ts";
+import { carrierFile, ensureEmpty, type PreparedSnapshot, prepareCarrier, showOnCarrier } from "./carrier.ts";
 import { completeChains } from "./chains.ts";
 import { disksAway } from "./disks-away.ts";
 import { writeDocuments } from "./documents.ts";
@@ -101,15 +101,17 @@ async function startJob(
 ): Promise<{ readonly job: InjectJob; readonly shown: Promise<void> }> {
   const file = await carrierFile(place.open);
   const [carrier, , away] = await allOf([
-    // A disk that cannot be mounted gets none.
-    mounting.then(() => ensureCarrier(place, file)),
+    prepareCarrier(place, file),
     usesLayerImages(place.node) ? undefined : ensureEmpty(place),
     disksAway(place.node, place.state, place.open.disk.id),
   ]);
-  const job = { ...place, carrier, away };
+  const carried = commitOnceMounted(carrier, mounting);
+  carried.catch(() => {});
+  const job = { ...place, carrier: carrier.snapshot, carried, away };
   const shown = (async () => {
+    await carried;
     await using mounted = await mounting;
-    await showOnCarrier(place, carrier, file);
+    await showOnCarrier(place, carrier.snapshot, file);
     mounted.keep();
   })();
   shown.catch(() => {});
@@ -120,12 +122,26 @@ async function startJob(
   return { job, shown };
 }
 
+/** A disk that cannot be mounted gets no carrier. */
+async function commitOnceMounted(carrier: PreparedSnapshot, mounting: Promise<MountedDisk>): Promise<void> {
+  try {
+    await mounting;
+  } catch (error) {
+    // What is left of it is collected with the lease.
+    await carrier.abandon().catch(() => {});
+    throw error;
+  }
+  await carrier.commit();
+}
+
 /** Puts right what of this disk and of older ones is there already; images whose snapshot cannot be put right are withdrawn. */
 async function takeOver(
   job: InjectJob,
   { plans }: Survey,
   shown: Promise<unknown>,
 ): Promise<{ readonly occupied: Iterable<Condition>; readonly withdrawn: ReadonlyMap<IndexImage, Condition> }> {
+  // Links are led to a carrier that stays.
+  if (job.state.owned.size > 0) await job.carried;
   const repaired = usesLayerImages(job.node) ? [] : await repairLinks(job);
   const occupied = new Map([...repaired, ...(await relinkToNewer(job, shown))]);
   const images = plans.map(({ image }) => image);

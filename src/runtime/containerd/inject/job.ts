@@ -20,6 +20,8 @@ export type InjectJob = {
   /** Of the disk, verified. */
   readonly documents: DiskDocuments;
   readonly carrier: OwnedSnapshot;
+  /** Before the carrier is committed, no snapshot that leads through it is: a lost one's number is given to another snapshot. */
+  readonly carried: Promise<void>;
   /** Ids of other disks from which nothing can be started. */
   readonly away: ReadonlySet<string>;
   readonly meter: Meter;
@@ -27,4 +29,4 @@ export type InjectJob = {
 };
 
 /** The same before the disk has its carrier. */
-export type JobPlace = Omit<InjectJob, "carrier" | "away">;
+export type JobPlace = Omit<InjectJob, "carrier" | "carried" | "away">;

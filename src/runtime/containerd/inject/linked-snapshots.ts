@@ -49,6 +49,7 @@ export async function makeLinkedSnapshots(
   });
   atStep("sync");
   await syncFilesystem(node.local(node.snapshotsFolder));
+  await job.carried;
   await sideBySide(prepared, async (each) => {
     atStep("commit");
     if (!(await commit(job, each))) present.push(each.wanted);
