@@ -74,6 +74,8 @@ export type FetchReport = {
   /** `present`: nothing was to do. */
   readonly result: "fetched" | "present";
   readonly fetchedBytes: number;
+  /** Compressed, of layers that were not fetched because a disk has them; 0 where the runtime fetches. */
+  readonly diskBytes: number;
   readonly fetchedLayers: number;
   readonly presentLayers: number;
   readonly conditions: readonly Condition[];

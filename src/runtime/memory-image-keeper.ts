@@ -84,6 +84,10 @@ export class MemoryImageKeeper implements ImageKeeper {
     const missing = memory.layers.flatMap(({ chainID }, i) =>
       isThere || this.#images.hasSnapshot(chainID) ? [] : [{ index: i, size: image.layers[i]?.descriptor.size ?? 0 }],
     );
+    const onDisk = memory.layers.map(({ chainID }, i) => {
+      const isTaken = !missing.some(({ index }) => index === i) && this.#images.isOnDisk(chainID);
+      return isTaken ? (image.layers[i]?.descriptor.size ?? 0) : 0;
+    });
     const total = image.layers.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
     const present = total - missing.reduce((sum, { size }) => sum + size, 0);
     let fetched = 0;
@@ -112,6 +116,7 @@ export class MemoryImageKeeper implements ImageKeeper {
     return {
       result: isThere && isNamed ? "present" : "fetched",
       fetchedBytes: fetched,
+      diskBytes: onDisk.reduce((sum, size) => sum + size, 0),
       fetchedLayers: missing.length,
       presentLayers: image.layers.length - missing.length,
       conditions: [],

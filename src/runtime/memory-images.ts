@@ -119,6 +119,10 @@ export class MemoryImages {
     return snapshot !== undefined && !(snapshot.disk !== undefined && this.#away.has(snapshot.disk));
   }
 
+  isOnDisk(chainID: string): boolean {
+    return this.#snapshots.get(chainID)?.disk !== undefined;
+  }
+
   removeSnapshot(chainID: string): void {
     if (this.#snapshots.delete(chainID)) this.#changed(undefined);
   }

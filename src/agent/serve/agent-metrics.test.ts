@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { AgentSetting } from "../../../test/support/agent/agent-setting.ts";
 import { diskIdentity, testDigest } from "../../../test/support/agent/facts.ts";
 import { imageSet } from "../../../test/support/agent/image-set.ts";
+import { testImage } from "../../../test/support/agent/memory-images.ts";
 import { OciError } from "../../oci/oci-error.ts";
 import type { AgentParts } from "../loop/parts.ts";
 import { AgentMetrics } from "./agent-metrics.ts";
@@ -101,6 +102,28 @@ test("images are timed from when they are wanted until they are warm, by source,
   assert.equal(samples.get('nodewarm_images{runtime="memory",phase="Warm",source="registry"}'), 1);
   assert.equal(samples.get('nodewarm_action_seconds_count{runtime="memory",action="fetch"}'), 1);
   assert.equal(samples.get('nodewarm_ready{runtime="memory"}'), 1);
+});
+
+test("bytes that a fetch leaves to a disk, or finds on the node, are not said to be of the registry, nor of each other", async () => {
+  await using setting = new CountedSetting();
+  const { size } = testImage("web-1").layers[0]?.descriptor ?? { size: 0 };
+  setting.node.images.fetch = async () => ({
+    result: "fetched",
+    fetchedBytes: 4,
+    diskBytes: 2,
+    fetchedLayers: 1,
+    presentLayers: 0,
+    conditions: [],
+  });
+  setting.publish(web, "web-1");
+  setting.wish([imageSet("a", { images: [{ ref: "web:1" }] })]);
+  await setting.start();
+  await setting.advance(1000);
+  const samples = setting.samples();
+  const bytes = (source: string) => samples.get(`nodewarm_bytes_total{runtime="memory",source="${source}"}`) ?? 0;
+  const count = bytes("registry") / 4;
+  assert.ok(count >= 1);
+  assert.deepEqual([bytes("disk"), bytes("node")], [2 * count, (size - 6) * count]);
 });
 
 test("a tag that moves is timed from when the registry says so", async () => {

@@ -129,7 +129,8 @@ export class AgentMetrics {
           const report = await keeper.fetch(image, repository, options);
           const total = image.layers.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
           this.#bytes.add({ ...of, source: "registry" }, report.fetchedBytes);
-          this.#bytes.add({ ...of, source: "node" }, Math.max(0, total - report.fetchedBytes));
+          this.#bytes.add({ ...of, source: "disk" }, report.diskBytes);
+          this.#bytes.add({ ...of, source: "node" }, Math.max(0, total - report.fetchedBytes - report.diskBytes));
           return report;
         },
       }),

@@ -42,7 +42,7 @@ export function testFetching(world: World): void {
     assert.equal((await contentOf(keeper, other.digest))?.isWarm, true);
 
     const again = await keeper.fetch(other.resolved, repository, { signal });
-    assert.deepEqual([again.result, again.fetchedBytes, again.presentLayers], ["present", 0, 2]);
+    assert.deepEqual([again.result, again.fetchedBytes, again.diskBytes, again.presentLayers], ["present", 0, 0, 2]);
 
     // The base is there already.
     const next = await keeper.fetch(another.resolved, repository, { signal });

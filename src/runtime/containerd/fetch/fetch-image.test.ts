@@ -6,7 +6,10 @@ import { addLayer, makeImage, makeIndex } from "../../../../test/support/image-m
 import { blobsAsked, fetchFrom, startImageRegistry } from "../../../../test/support/runtimes/fetching.ts";
 import { containerdRuntimes } from "../../../../test/support/runtimes/fleet.ts";
 import {
+  baseName,
   type InjectionImages,
+  injectPath,
+  makeInjectionDisk,
   makeInjectionImages,
   openTestNode,
   platform,
@@ -91,7 +94,7 @@ for (const runtime of await containerdRuntimes()) {
       const report = await fetchFrom(node, registry, "app");
       assert.deepEqual(
         { ...report, fetchedBytes: 0 },
-        { result: "fetched", fetchedBytes: 0, fetchedLayers: 3, presentLayers: 0, conditions: [] },
+        { result: "fetched", fetchedBytes: 0, diskBytes: 0, fetchedLayers: 3, presentLayers: 0, conditions: [] },
       );
       await fetchFrom(node, registry, "many");
       const steps: string[] = [];
@@ -153,6 +156,26 @@ for (const runtime of await containerdRuntimes()) {
       const own = images.tool.layers[1]?.descriptor;
       assert.equal(report.fetchedBytes, own?.size);
       assert.deepEqual(blobsAsked(registry), [images.tool.config.digest, own?.digest].sort());
+    });
+
+    test("says how much of an image a disk has, be it a snapshot or only the blob of a layer", async () => {
+      await using inner = new AsyncDisposableStack();
+      const daemon = await runtime.start(inner);
+      const node = await openTestNode(inner, daemon);
+      // Has the files of blobs too, and none of the snapshots.
+      const other = await openTestNode(inner, daemon, "other");
+      const disk = await makeInjectionDisk(inner, images, { blobs: true, images: [[baseName, images.base]] });
+      await injectPath(node, disk.path);
+      const size = images.base.layers[0]?.descriptor.size;
+      for (const [each, fetched] of [
+        [node, 1],
+        [other, 0],
+      ] as const) {
+        const report = await fetchFrom(each, registry, "tool");
+        assert.deepEqual([report.fetchedLayers, report.presentLayers, report.diskBytes], [fetched, 2 - fetched, size]);
+      }
+      const again = await fetchFrom(node, registry, "tool");
+      assert.deepEqual([again.result, again.diskBytes], ["present", size]);
     });
 
     test("makes an image without layers", async () => {

@@ -7,6 +7,7 @@ import { isRuntimeError, RuntimeError } from "../../runtime-error.ts";
 import type { ContainerdNode } from "../containerd-node.ts";
 import { allOrNone } from "./all-or-none.ts";
 import { diskFull, isDiskFull } from "./disk-full.ts";
+import { layersOnDisks } from "./disk-layers.ts";
 import { hasFile } from "./document-files.ts";
 import { writeDocuments } from "./documents.ts";
 import { type FetchJob, type FetchStep, imageName } from "./fetch-job.ts";
@@ -50,14 +51,14 @@ export async function fetchImage(
   const known = { node, image, repository, options, chain, meter, atStep };
   const spool = await openSpool(node);
   const isLeft = await ImageLease.isLeft(node, spool, image.target.digest);
-  if (!isLeft && (await isAllThere(known))) return presentReport(known);
+  if (!isLeft && (await isAllThere(known))) return await presentReport(known);
   const lease = await ImageLease.take(node, spool, image.target.digest, signal);
   let end: "keep" | "delete" = "keep";
   try {
     // Whoever held the lock before may have fetched it.
     if (await isAllThere(known)) {
       end = "delete";
-      return presentReport(known);
+      return await presentReport(known);
     }
     await lease.removeUnfinished();
     await tidySpool(node, false);
@@ -82,8 +83,10 @@ async function fetchLayers(job: FetchJob): Promise<void> {
   const { image, chain, meter, options } = job;
   const { from, stuck } = await findGround(job);
   const healing = new Set(stuck.flatMap((snapshot) => layersOf(job, snapshot)));
+  const onDisks = await layersOnDisks(job, from);
   for (const [i, { descriptor }] of image.layers.entries()) {
     if (i >= from || healing.has(i)) continue;
+    if (onDisks.has(i)) meter.diskBytes += descriptor.size;
     meter.presentLayers++;
     meter.unpackedBytes += descriptor.size;
     meter.present(descriptor.size);
@@ -144,9 +147,12 @@ function neededBy({ image, chain }: Known, { descriptor: { digest } }: ImageDocu
   return image.documents.slice(position + 1, position + 2).map(({ descriptor }) => descriptor.digest);
 }
 
-function presentReport({ image, meter }: Known): FetchReport {
+async function presentReport(known: Known): Promise<FetchReport> {
+  const { image, meter } = known;
+  const onDisks = await layersOnDisks(known, image.layers.length);
   meter.presentLayers = image.layers.length;
-  for (const { descriptor } of image.layers) {
+  for (const [i, { descriptor }] of image.layers.entries()) {
+    if (onDisks.has(i)) meter.diskBytes += descriptor.size;
     meter.unpackedBytes += descriptor.size;
     meter.present(descriptor.size);
   }

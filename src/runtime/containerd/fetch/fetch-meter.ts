@@ -6,6 +6,8 @@ export class FetchMeter {
   presentLayers = 0;
   fetchedBytes = 0;
   presentBytes = 0;
+  /** Of these, what a disk has. */
+  diskBytes = 0;
   unpackedBytes = 0;
   readonly #totalBytes: number;
   readonly #onProgress: FetchOptions["onProgress"];
@@ -37,7 +39,7 @@ export class FetchMeter {
   }
 
   report(result: FetchReport["result"]): FetchReport {
-    const { fetchedBytes, fetchedLayers, presentLayers } = this;
-    return { result, fetchedBytes, fetchedLayers, presentLayers, conditions: [] };
+    const { fetchedBytes, diskBytes, fetchedLayers, presentLayers } = this;
+    return { result, fetchedBytes, diskBytes, fetchedLayers, presentLayers, conditions: [] };
   }
 }

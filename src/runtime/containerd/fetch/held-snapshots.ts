@@ -74,7 +74,8 @@ async function abandonedIn(node: FetchJob["node"], top: Snapshot): Promise<reado
   return found;
 }
 
-async function findCommitted({ snapshots }: FetchJob["node"], name: string): Promise<Snapshot | undefined> {
+/** A snapshot that others can stand on. Throws `RuntimeError`. */
+export async function findCommitted({ snapshots }: FetchJob["node"], name: string): Promise<Snapshot | undefined> {
   try {
     const snapshot = await snapshots.stat(name);
     return snapshot.kind === "committed" ? snapshot : undefined;

@@ -1,5 +1,5 @@
 import { lstat, stat, unlink } from "node:fs/promises";
-import { type Descriptor, digestHex } from "../../../oci/descriptor.ts";
+import { type Descriptor, type Digest, digestHex } from "../../../oci/descriptor.ts";
 import { OciError } from "../../../oci/oci-error.ts";
 import { isRuntimeError } from "../../runtime-error.ts";
 import { isDiskFull } from "./disk-full.ts";
@@ -21,7 +21,7 @@ export async function ensureBlob(job: FetchJob, index: number, signal: AbortSign
     // Left where a fetch was killed between claiming the blob and this.
     const paths = spoolPaths(job.spool, descriptor.digest);
     if (await isThere(paths.ranges)) await removeFromSpool(paths);
-    present(job, descriptor.size);
+    await notePresent(job, descriptor);
     return;
   }
   const blob = await SpoolBlob.open(job.spool, descriptor, signal);
@@ -30,7 +30,7 @@ export async function ensureBlob(job: FetchJob, index: number, signal: AbortSign
     // While we waited for the lock, somebody may have fetched it.
     if (await claimPresent(job, descriptor)) {
       how = "remove";
-      present(job, descriptor.size);
+      await notePresent(job, descriptor);
       return;
     }
     job.meter.present(blob.resumedBytes);
@@ -81,7 +81,7 @@ function isWrong(error: unknown): boolean {
 async function claimPresent(job: FetchJob, descriptor: Descriptor): Promise<boolean> {
   const { node, leased, repository } = job;
   const { digest, size } = descriptor;
-  const path = node.local(`${node.blobsFolder}/sha256/${digestHex(digest)}`);
+  const path = blobFile(node, digest);
   if (!(await isThere(path))) return false;
   if (!(await leadsToFile(path))) {
     // A link to a disk that is away. The record, if there is one, finds the bytes again once they are in its place.
@@ -105,9 +105,15 @@ async function claimPresent(job: FetchJob, descriptor: Descriptor): Promise<bool
   }
 }
 
-function present(job: FetchJob, bytes: number): void {
-  job.meter.presentLayers++;
-  job.meter.present(bytes);
+async function notePresent({ node, meter }: FetchJob, { digest, size }: Descriptor): Promise<void> {
+  const stats = await lstat(blobFile(node, digest)).catch(() => undefined);
+  if (stats?.isSymbolicLink()) meter.diskBytes += size;
+  meter.presentLayers++;
+  meter.present(size);
+}
+
+function blobFile(node: FetchJob["node"], digest: Digest): string {
+  return node.local(`${node.blobsFolder}/sha256/${digestHex(digest)}`);
 }
 
 function layerOf({ image }: FetchJob, index: number): Descriptor {

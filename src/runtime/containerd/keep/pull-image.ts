@@ -32,7 +32,8 @@ export async function pullImage(
   const report = (result: FetchReport["result"], fetchedBytes: number): FetchReport => {
     const fetchedLayers = result === "fetched" && fetchedBytes > 0 ? image.layers.length : 0;
     onProgress?.({ fetchedBytes, presentBytes: totalBytes - fetchedBytes, unpackedBytes: totalBytes, totalBytes });
-    return { result, fetchedBytes, fetchedLayers, presentLayers: image.layers.length - fetchedLayers, conditions: [] };
+    const presentLayers = image.layers.length - fetchedLayers;
+    return { result, fetchedBytes, diskBytes: 0, fetchedLayers, presentLayers, conditions: [] };
   };
   if (await isWarm()) {
     const [before] = await node.in.images.list([`name=="${name}"`], { signal });

@@ -58,7 +58,14 @@ export async function pullImage(
   const layers = image.layers.length;
   if ((await findWarm(await readNamedImages(node, signal), digest)) !== undefined) {
     onProgress?.({ fetchedBytes: 0, presentBytes: totalBytes, unpackedBytes: totalBytes, totalBytes });
-    return { result: "present", fetchedBytes: 0, fetchedLayers: 0, presentLayers: layers, conditions: [] };
+    return {
+      result: "present",
+      fetchedBytes: 0,
+      diskBytes: 0,
+      fetchedLayers: 0,
+      presentLayers: layers,
+      conditions: [],
+    };
   }
   onProgress?.({ fetchedBytes: 0, presentBytes: 0, unpackedBytes: 0, totalBytes });
   await admit?.(totalBytes);
@@ -71,7 +78,14 @@ export async function pullImage(
     throw new RuntimeError("not-found", `${name} was pulled by Docker, and is gone again: somebody removed it`);
   await keepName(node, named, name, pulled.image.id);
   onProgress?.({ fetchedBytes: totalBytes, presentBytes: 0, unpackedBytes: totalBytes, totalBytes });
-  return { result: "fetched", fetchedBytes: totalBytes, fetchedLayers: layers, presentLayers: 0, conditions: [] };
+  return {
+    result: "fetched",
+    fetchedBytes: totalBytes,
+    diskBytes: 0,
+    fetchedLayers: layers,
+    presentLayers: 0,
+    conditions: [],
+  };
 }
 
 /** Notes a name as ours, and forgets those that others took away or set since: set again by others, they would count as ours. */
