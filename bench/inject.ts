@@ -1,8 +1,9 @@
 import { writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { startRegistry } from "../test/support/registry.ts";
 import { type ContainerdRuntime, containerdRuntimes } from "../test/support/runtimes/fleet.ts";
+import { writtenAsOnNodes } from "./inject/as-on-nodes.ts";
 import { buildGoClient } from "./inject/go-client.ts";
 import { type InjectSet, injectSet, type SetShape } from "./inject/image-set.ts";
 import { releaseAtEnd } from "./inject/measured-node.ts";
@@ -139,14 +140,15 @@ async function measureRow(
     inject.push(await runInject(runtime, program, set));
     if (goClient !== undefined) go.push(await runGoClient(runtime, goClient, set, work));
   }
-  if (!withPull) return { set, inject, go, pull: undefined, imported: undefined };
+  const asOnNodes = await writtenAsOnNodes(runtime.version, program, dirname(set.directory), set);
+  if (!withPull) return { set, inject, asOnNodes, go, pull: undefined, imported: undefined };
   note(`pulling ${set.images} images`);
   const registry = await startRegistry({ directory: set.registry });
   try {
     await pushSet(registry, set);
     const pull = await runPull(runtime, registry, set);
     note(`importing ${set.images} images`);
-    return { set, inject, go, pull, imported: await runImport(runtime, set) };
+    return { set, inject, asOnNodes, go, pull, imported: await runImport(runtime, set) };
   } finally {
     await registry.stop();
   }

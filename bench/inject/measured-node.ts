@@ -34,7 +34,21 @@ export type Timeline = {
 /** A fresh containerd; the disk that is injected into it is released when the scope ends. */
 export async function startNode(scope: Scope, runtime: ContainerdRuntime, disk: string): Promise<ContainerdDaemon> {
   await releaseAtEnd(scope, disk);
-  return runtime.start(scope);
+  const daemon = await runtime.start(scope);
+  await idle(daemon.pid);
+  return daemon;
+}
+
+/** Waits until a process does nothing: a containerd that is still starting is not one that runs. At most some seconds. */
+async function idle(pid: number | undefined): Promise<void> {
+  let before = "";
+  for (let tries = 0; tries < 20; tries++) {
+    // User and system time, in ticks (proc(5), `stat`, fields 14 and 15).
+    const ticks = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ").slice(11, 13).join(" ") ?? "";
+    if (ticks === before) return;
+    before = ticks;
+    await sleep(250);
+  }
 }
 
 /** Clears the mount point of a disk away at the end. */

@@ -1,6 +1,7 @@
 import { median } from "../measure/statistics.ts";
 import { count, markdownTable, megabytes, significant } from "../measure/table.ts";
 import { type Mark, mark } from "../measure/targets.ts";
+import type { WrittenAsOnNodes } from "./as-on-nodes.ts";
 import type { InjectSet, SetShape } from "./image-set.ts";
 import type { Timeline } from "./measured-node.ts";
 import type { InjectRun, SlowRun } from "./methods.ts";
@@ -11,6 +12,7 @@ import type { SyncCounts } from "./sync-counts.ts";
 export type Row = {
   readonly set: InjectSet;
   readonly inject: readonly InjectRun[];
+  readonly asOnNodes: WrittenAsOnNodes;
   readonly go: readonly Timeline[];
   readonly pull: SlowRun | undefined;
   readonly imported: SlowRun | undefined;
@@ -40,15 +42,17 @@ export function renderRows(rows: readonly Row[]): string {
         "calls",
         "containerd wrote MB",
         "we KB a layer",
+        "as on nodes",
         "disk MB",
         "read of it MB",
       ],
-      rows.map(({ set, inject }) => [
+      rows.map(({ set, inject, asOnNodes }) => [
         shape(set),
         count(inject[0]?.report.transactions ?? 0),
         count(inject[0]?.report.calls ?? 0),
         megabytes(middle(inject, (run) => run.writtenBytes)),
         significant(middle(inject, (run) => run.ownBytes ?? Number.NaN) / set.layers / 1e3),
+        significant(asOnNodes.ownBytes / set.layers / 1e3),
         megabytes(set.diskBytes),
         megabytes(middle(inject, (run) => run.readBytes)),
       ]),
@@ -58,7 +62,7 @@ export function renderRows(rows: readonly Row[]): string {
   return parts.join("\n\n");
 }
 
-function marksOf({ set, inject, go, pull, imported }: Row): Mark[] {
+function marksOf({ set, inject, asOnNodes, go, pull, imported }: Row): Mark[] {
   const since = (of: (run: InjectRun) => number) => middle(inject, (run) => of(run) - callMs(run));
   const usable = middle(inject, (run) => run.usableMs);
   const marks = [
@@ -67,7 +71,7 @@ function marksOf({ set, inject, go, pull, imported }: Row): Mark[] {
       since((run) => run.firstMs),
       100,
     ),
-    mark("we, KB a layer", middle(inject, (run) => run.ownBytes ?? Number.NaN) / set.layers / 1e3, 20),
+    mark("we, KB a layer, as on nodes", asOnNodes.ownBytes / set.layers / 1e3, 20),
   ];
   if (set.images === 50)
     marks.push(
