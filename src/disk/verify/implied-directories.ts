@@ -58,17 +58,11 @@ export async function checkImplied(
   roots: Map<string, Inode>,
   problems: ProblemList,
 ): Promise<void> {
-  const below: Inode[] = [];
-  for (let i = implied.size === 0 ? 0 : height; i > 0; i--) {
-    const path = stack[i - 1];
-    const root = roots.get(path) ?? (await disk.lookup(path));
-    roots.set(path, root);
-    below.push(root);
-  }
+  const below = implied.size === 0 ? [] : await lowerRoots(disk, { stack, height }, roots);
   for (const [nid, { place, parentNid }] of implied) {
     const inode = await disk.image.inode(nid);
     const parent = await disk.image.inode(parentNid);
-    const model = await directoryBelow(disk, place, below);
+    const model = await directoryBelow(disk, namesOf(place), below);
     const difference = await impliedDifference(disk, inode, parent, model, !inherits);
     if (difference !== undefined) problems.add(`/${tree}${showPlace(place)}`, difference);
     if (problems.isFull) return;
@@ -101,7 +95,7 @@ function inheritedAcls(ofParent: readonly Xattr[], mode: number): Xattr[] {
   return aclKind(inherited.value) === "extended" ? [access, inherited] : [inherited];
 }
 
-function isAcl(name: Uint8Array): boolean {
+export function isAcl(name: Uint8Array): boolean {
   return accessAcl.equals(name) || defaultAcl.equals(name);
 }
 
@@ -109,9 +103,35 @@ function notIn(others: readonly Xattr[]): (xattr: Xattr) => boolean {
   return ({ name }) => !others.some((other) => Buffer.compare(other.name, name) === 0);
 }
 
-async function directoryBelow(disk: DiskReader, place: Place, roots: readonly Inode[]): Promise<Inode | undefined> {
+/** Roots of the trees below a layer, topmost first. `roots`: those that were looked up before, by path. */
+export async function lowerRoots(
+  disk: DiskReader,
+  { stack, height }: Pick<ExpectedLayer, "stack" | "height">,
+  roots: Map<string, Inode>,
+): Promise<readonly Inode[]> {
+  const below: Inode[] = [];
+  for (let i = height; i > 0; i--) {
+    const path = stack[i - 1];
+    const root = roots.get(path) ?? (await disk.lookup(path));
+    roots.set(path, root);
+    below.push(root);
+  }
+  return below;
+}
+
+/** From the last to the first. */
+function namesOf(place: Place): readonly Buffer[] {
   const names: Buffer[] = [];
   for (let at = place; at.parent !== undefined; at = at.parent) names.push(at.name);
+  return names;
+}
+
+/** The directory that the first layer below has at a path; `names` from the last to the first. */
+export async function directoryBelow(
+  disk: DiskReader,
+  names: readonly Buffer[],
+  roots: readonly Inode[],
+): Promise<Inode | undefined> {
   for (const root of roots) {
     const found = await resolveInRoot(disk, root, names);
     if (found !== undefined) return isDirectory(found) ? found : undefined;

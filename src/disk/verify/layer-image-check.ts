@@ -8,6 +8,13 @@ import { type Inode, isRegular } from "../../filesystem/erofs/reader/inode-parse
 import type { DiskReader } from "../reader/disk-reader.ts";
 import { contentOfInode, dataDifference } from "../reader/inode-content.ts";
 import type { ImpliedDirectories } from "./implied-directories.ts";
+import {
+  directoryXattrDifference,
+  hasAcls,
+  type LowerLayers,
+  namesBelow,
+  otherXattrDifference,
+} from "./inherited-xattrs.ts";
 import { differenceOf, withoutOverlayXattrs } from "./inode-attributes.ts";
 import { checkTwins } from "./twin-tree-check.ts";
 
@@ -20,8 +27,8 @@ export type LayerOfImage = {
   readonly contents: Uint32Array;
   /** The directories that the layer's tar only implies: the image of the layer has them bare. */
   readonly implied: ImpliedDirectories;
-  /** The tree has xattrs from the layers below, which the image of the layer lacks. */
-  readonly inherits: boolean;
+  /** Of a tree that has xattrs from the layers below, which the image of the layer lacks: those layers. */
+  readonly lower: LowerLayers | undefined;
 };
 
 const mapPieceChunks = 16 * 1024;
@@ -123,18 +130,30 @@ async function compareTree(
   /** Inodes with several entries: the same ones must share an inode in both trees. */
   const twins = new Map<number, number>();
   const differ = new ProblemList();
-  const difference = async (tree: Inode, twin: Inode): Promise<string | undefined> =>
-    layer.inherits
-      ? differenceOf(twin, [], tree, [])
-      : differenceOf(twin, await image.xattrs(twin), tree, await disk.image.xattrs(tree));
+  const { lower } = layer;
+  const treeRoot = await disk.lookup(layer.tree);
+  // ACLs of its own directories reach into implied ones, which the image has bare.
+  const areAclsSame = lower !== undefined && !(await lower.haveAcls()) && !(await hasAcls(disk, treeRoot));
+  const xattrsOf = (inodes: { readonly tree: Inode; readonly twin: Inode }) =>
+    Promise.all([disk.image.xattrs(inodes.tree), image.xattrs(inodes.twin)]);
   await checkTwins(
-    { image: disk.image, nid: (await disk.lookup(layer.tree)).nid },
+    { image: disk.image, nid: treeRoot.nid },
     { image, nid: image.superblock.rootNid },
     rootPlace,
     {
-      directory: async (tree, twin) => {
+      directory: async (tree, twin, place) => {
         if (layer.implied.has(tree.nid)) return bareDifference(image, twin);
-        return difference(tree, twin);
+        const [xattrs, twins] = await xattrsOf({ tree, twin });
+        if (lower === undefined) return differenceOf(twin, twins, tree, xattrs);
+        return (
+          differenceOf(twin, [], tree, []) ??
+          directoryXattrDifference(
+            { xattrs, lower },
+            { xattrs: twins, lower: undefined },
+            () => namesBelow(place, rootPlace),
+            areAclsSame,
+          )
+        );
       },
       other: async (treeNid, twinNid) => {
         const known = twins.get(treeNid);
@@ -142,7 +161,12 @@ async function compareTree(
         const tree = await disk.image.inode(treeNid);
         const twin = await image.inode(twinNid);
         if (tree.linkCount > 1) twins.set(treeNid, twinNid);
-        return (await difference(tree, twin)) ?? otherDifference(disk, tree, image, twin, places);
+        const [xattrs, twinXattrs] = await xattrsOf({ tree, twin });
+        const difference =
+          lower === undefined
+            ? differenceOf(twin, twinXattrs, tree, xattrs)
+            : (differenceOf(twin, [], tree, []) ?? otherXattrDifference(twinXattrs, xattrs, areAclsSame));
+        return difference ?? otherDifference(disk, tree, image, twin, places);
       },
     },
     differ,

@@ -10,6 +10,7 @@ import { areaKind } from "../files-format.ts";
 import type { DiskReader } from "../reader/disk-reader.ts";
 import { checkImplied, findImplied } from "./implied-directories.ts";
 import type { ExpectedTrees } from "./index-check.ts";
+import { directoryXattrDifference, LowerLayers, namesBelow, otherXattrDifference } from "./inherited-xattrs.ts";
 import { differenceOf } from "./inode-attributes.ts";
 import { LayerContents } from "./layer-contents.ts";
 import { checkLayerImage } from "./layer-image-check.ts";
@@ -99,7 +100,7 @@ function checkOwnInode(inode: Inode, place: Place, created: number, problems: Pr
 
 /**
  * Trees of the same layer in different chains differ in the attributes of implied directories only, and share all other inodes. Where they
- * inherit from the layers below, the xattrs of all may differ, and inodes are shared or not.
+ * inherit from the layers below, their xattrs may differ in what those give, and inodes are shared or not.
  */
 async function checkChainTrees(
   disk: DiskReader,
@@ -118,19 +119,35 @@ async function checkChainTrees(
     const first = treeOfDiffID.get(diffIDHex);
     if (first === undefined || first === path) continue;
     const { image } = disk;
-    const differ = inherits || expected.layers.get(first)?.inherits === true;
-    const xattrsOf = async (inode: Inode) => (differ ? [] : await image.xattrs(inode));
+    const firstLayer = expected.layers.get(first);
+    const differ = inherits || firstLayer?.inherits === true;
+    const lowers = [firstLayer, { stack, height }].map((layer) => layer && new LowerLayers(disk, layer, rootsByPath));
+    let areAclsSame = true;
+    for (const lower of differ ? lowers : []) areAclsSame &&= (await lower?.haveAcls()) === false;
+    const start = placeOf(path);
     const roots = [first, path].map(async (tree) => ({ image, nid: (await disk.lookup(tree)).nid }));
     await checkTwins(
       await roots[0],
       await roots[1],
-      placeOf(path),
+      start,
       {
-        directory: async (a, b) =>
-          implied.has(b.nid) ? undefined : differenceOf(b, await xattrsOf(b), a, await xattrsOf(a)),
+        directory: async (a, b, place) => {
+          if (implied.has(b.nid)) return undefined;
+          const [xattrs, others] = [await image.xattrs(a), await image.xattrs(b)];
+          if (!differ) return differenceOf(b, others, a, xattrs);
+          return (
+            differenceOf(b, [], a, []) ??
+            directoryXattrDifference(
+              { xattrs, lower: lowers[0] },
+              { xattrs: others, lower: lowers[1] },
+              () => namesBelow(place, start),
+              areAclsSame,
+            )
+          );
+        },
         other: async (a, b) => {
           if (a === b) return undefined;
-          return differ ? copyDifference(image, a, b) : `is inode ${b}, but ${a} in ${first}`;
+          return differ ? copyDifference(image, a, b, areAclsSame) : `is inode ${b}, but ${a} in ${first}`;
         },
       },
       problems,
@@ -139,10 +156,17 @@ async function checkChainTrees(
   }
 }
 
-/** Two inodes that have all but xattrs in common. */
-async function copyDifference(image: ErofsImage, nid: number, twinNid: number): Promise<string | undefined> {
+/** Two inodes that have all in common, but perhaps ACLs. */
+async function copyDifference(
+  image: ErofsImage,
+  nid: number,
+  twinNid: number,
+  areAclsSame: boolean,
+): Promise<string | undefined> {
   const [tree, twin] = [await image.inode(nid), await image.inode(twinNid)];
-  const difference = differenceOf(twin, [], tree, []);
+  const difference =
+    differenceOf(twin, [], tree, []) ??
+    otherXattrDifference(await image.xattrs(twin), await image.xattrs(tree), areAclsSame);
   if (difference !== undefined) return difference;
   if (tree.linkCount !== twin.linkCount) return `has ${twin.linkCount} links instead of ${tree.linkCount}`;
   if (tree.sizeBytes !== twin.sizeBytes) return `has ${twin.sizeBytes} bytes instead of ${tree.sizeBytes}`;
@@ -184,6 +208,7 @@ async function checkLayerImages(
   const areas = Array.from({ length: disk.files.areaCount }, (_, i) => disk.files.area(i));
   let next = areas.find(({ kind }) => kind === areaKind.layerMetadata)?.firstBlock ?? 0;
   const places = new Uint32Array(disk.files.contentCount);
+  const roots = new Map<string, Inode>();
   let done = 0;
   for (const tree of trees) {
     const layer = expected.layers.get(tree);
@@ -191,9 +216,10 @@ async function checkLayerImages(
     if (layer === undefined || ofTree === undefined) continue;
     const implied = await findImplied(disk, tree, layer.impliedDirectories);
     const { diffIDHex } = layer;
+    const lower = layer.inherits ? new LowerLayers(disk, layer, roots) : undefined;
     next = await checkLayerImage(
       disk,
-      { diffIDHex, tree, contents: ofTree, implied, inherits: layer.inherits },
+      { diffIDHex, tree, contents: ofTree, implied, lower },
       next,
       places,
       problems,

@@ -9,7 +9,7 @@ import { DiskError } from "../disk-error.ts";
 
 export type TwinRules = {
   /** Compares two directories; returns what is wrong. */
-  readonly directory: (tree: Inode, twin: Inode) => Promise<string | undefined>;
+  readonly directory: (tree: Inode, twin: Inode, place: Place) => Promise<string | undefined>;
   /** Compares the inodes of two entries that are no directories; returns what is wrong. */
   readonly other: (treeNid: number, twinNid: number) => Promise<string | undefined>;
 };
@@ -35,7 +35,7 @@ export async function checkTwins(
     try {
       const a = await tree.image.inode(at.treeNid);
       const b = await twin.image.inode(at.twinNid);
-      const wrong = await rules.directory(a, b);
+      const wrong = await rules.directory(a, b, at.place);
       if (wrong !== undefined) report(wrong);
       const left = await DirectoryCursor.open(tree.image, a);
       const right = await DirectoryCursor.open(twin.image, b);
