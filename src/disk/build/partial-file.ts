@@ -10,7 +10,7 @@ const lockExclusive = 2;
 const lockNonBlocking = 4;
 
 /** Data is sent to the disk in the background whenever this much has been written, so that the end need not wait for all of it. */
-const flushBytes = 128 << 20;
+const flushBytes = 16 << 20;
 
 /** Writes to the file by itself, once the file has been lent to it. */
 export interface LentWriter {

@@ -138,7 +138,7 @@ function runLayer(
   signal.addEventListener("abort", stop);
 
   const feed = async (): Promise<void> => {
-    const hash = task.isHashedBefore ? createHash("sha256") : undefined;
+    const hash = createHash("sha256");
     let read = 0;
     for await (const bytes of gathered(input, task.descriptor.size)) {
       signal.throwIfAborted();
@@ -146,7 +146,7 @@ function runLayer(
       const sizeBytes = bytes.length;
       inputAhead += sizeBytes;
       read += sizeBytes;
-      hash?.update(bytes);
+      hash.update(bytes);
       post({ type: "input", bytes }, bytes.buffer instanceof ArrayBuffer ? [bytes.buffer] : []);
       onRead(read);
       while (inputAhead > inputAheadBytes && !hasEnded)
@@ -155,7 +155,7 @@ function runLayer(
         });
       if (hasEnded) return;
     }
-    post({ type: "input-end", digest: hash?.digest("hex") });
+    post({ type: "input-end", digest: hash.digest("hex") });
   };
   post({ type: "layer", task });
   feed().catch(end);

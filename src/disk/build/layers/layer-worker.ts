@@ -39,7 +39,7 @@ port.on("message", (message: ToWorker) => {
       return;
     case "input-end":
       inputEnded = true;
-      inputDigest = message.digest ?? "";
+      inputDigest = message.digest;
       wakeInput?.();
       return;
     case "taken":
@@ -79,7 +79,7 @@ async function run(task: LayerTask): Promise<void> {
       descriptor: task.descriptor,
       diffID: task.diffID,
       isBase: task.isBase,
-      ...(task.isHashedBefore && { inputDigest: () => inputDigest }),
+      inputDigest: () => inputDigest,
       sink,
       limits: limitValues(layerLimits, task.limits),
       signal: new AbortController().signal,

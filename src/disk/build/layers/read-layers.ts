@@ -64,9 +64,7 @@ export async function readLayers(reading: LayerReading): Promise<ReadLayers> {
   const dropped = new Map<string, { what: string; why: string; count: number }>();
   try {
     // Begun in order, so that the layer whose turn it is always has a thread.
-    const running = new Map(
-      fresh.map((layer) => [layer.diffID, startLayer(reading, reader, layer, freshBytes, signal, totals)]),
-    );
+    const running = new Map(fresh.map((layer) => [layer.diffID, startLayer(reading, reader, layer, signal, totals)]));
     // A layer that fails ends the build at once, not when its turn comes.
     for (const layer of fresh)
       void running
@@ -123,7 +121,6 @@ function startLayer(
   reading: LayerReading,
   reader: LayerReader,
   layer: DistinctLayer,
-  freshBytes: number,
   signal: AbortSignal,
   totals: Totals,
 ): Promise<RunningLayer> {
@@ -135,28 +132,21 @@ function startLayer(
   let before = 0;
   const input = storing(blob.image.openLayer(blob.index, { signal }), options.blobs ? plan : undefined, file, blob);
   const { diffID, isBase } = layer;
-  // A layer that is most of all keeps its thread busy to the end, while this one is mostly idle.
-  const isHashedBefore = descriptor.size > freshBytes / 2;
-  return reader.start(
-    { descriptor, diffID, isBase, isHashedBefore, limits: options.limits },
-    input,
-    signal,
-    (bytes) => {
-      if (!hasBegun) {
-        hasBegun = true;
-        onEvent?.({
-          type: "layer-start",
-          diffID: layer.diffID,
-          image: imageLabel(image),
-          sizeBytes: descriptor.size,
-          reused: false,
-        });
-      }
-      totals.fetchedBytes += bytes - before;
-      before = bytes;
-      onEvent?.({ type: "layer-progress", diffID: layer.diffID, bytes });
-    },
-  );
+  return reader.start({ descriptor, diffID, isBase, limits: options.limits }, input, signal, (bytes) => {
+    if (!hasBegun) {
+      hasBegun = true;
+      onEvent?.({
+        type: "layer-start",
+        diffID: layer.diffID,
+        image: imageLabel(image),
+        sizeBytes: descriptor.size,
+        reused: false,
+      });
+    }
+    totals.fetchedBytes += bytes - before;
+    before = bytes;
+    onEvent?.({ type: "layer-progress", diffID: layer.diffID, bytes });
+  });
 }
 
 async function takeLayer(

@@ -8,8 +8,6 @@ export type LayerTask = {
   readonly diffID: Digest;
   /** See `DistinctLayer`. */
   readonly isBase: boolean;
-  /** The main thread hashes the input, and says the digest where it ends. */
-  readonly isHashedBefore: boolean;
   /** Values of `layerLimits` that differ from the defaults. */
   readonly limits: Readonly<Record<string, number>>;
 };
@@ -17,8 +15,8 @@ export type LayerTask = {
 export type ToWorker =
   | { readonly type: "layer"; readonly task: LayerTask }
   | { readonly type: "input"; readonly bytes: Uint8Array }
-  /** `digest`: hex SHA-256 of all input, of a task that is hashed before. */
-  | { readonly type: "input-end"; readonly digest: string | undefined }
+  /** `digest`: hex SHA-256 of all input. The main thread has more time for it than the one of the layer whose turn it is. */
+  | { readonly type: "input-end"; readonly digest: string }
   /** A batch has been taken; its buffer may be used again. */
   | { readonly type: "taken"; readonly data: Uint8Array };
 
