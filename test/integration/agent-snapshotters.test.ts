@@ -1,29 +1,33 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
-import { rm, writeFile } from "node:fs/promises";
+import { rm, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { CriClient } from "../../src/runtime/containerd/client/cri/cri-client.ts";
 import { chainID } from "../support/containerd.ts";
-import { addLayer, type MadeImage, makeImage } from "../support/image-maker.ts";
+import { type MadeImage, pushToRegistry } from "../support/image-maker.ts";
 import { needsProgram } from "../support/privileges.ts";
 import { waitUntil } from "../support/processes.ts";
 import { AgentNode, imageIn } from "../support/runtimes/agent-node.ts";
 import { connectCri, runPodToEnd } from "../support/runtimes/cri-pod.ts";
-import { makeInjectionDisk, platform } from "../support/runtimes/injection.ts";
+import { makeInjectionDisk } from "../support/runtimes/injection.ts";
 import { outermostRuntimes } from "../support/runtimes/node-cli.ts";
-import { addLazyLayer, RemoteSnapshotter } from "../support/snapshotters/remote-snapshotter.ts";
-import { snapshotterProgram } from "../support/snapshotters/snapshotter-programs.ts";
+import { makeRemoteImage } from "../support/snapshotters/remote-image.ts";
+import { RemoteSnapshotter } from "../support/snapshotters/remote-snapshotter.ts";
+import { snapshotterNames, snapshotterProgram } from "../support/snapshotters/snapshotter-programs.ts";
 import { file, tar } from "../support/tar-maker.ts";
-import type { Scope } from "../support/temporary.ts";
 
 /** Snapshotters that are programs of their own, which unpack in their own way, or read layers while containers run. */
 
 const bigBytes = 8 << 20;
+/** A disk is read from its device, behind what others write at that time. */
+const verificationMs = 180_000;
 
-for (const name of ["stargz", "overlaybd"] as const) {
+for (const name of snapshotterNames) {
   const program = await snapshotterProgram(name);
-  for (const runtime of await outermostRuntimes()) {
+  // What differs between versions of containerd differs with each of them.
+  const runtimes = (await outermostRuntimes()).slice(name === "stargz" ? 0 : -1);
+  for (const runtime of runtimes) {
     const skip = runtime.reason ?? program.reason ?? needsProgram("docker-registry");
     describe(`nodewarm agent, ${runtime.name} with the ${name} snapshotter`, { skip }, () => {
       const scope = new AsyncDisposableStack();
@@ -41,8 +45,13 @@ for (const name of ["stargz", "overlaybd"] as const) {
         await node.daemon.importRuntimeImages();
         cri = connectCri(scope, node.daemon);
         tool = await node.publish(node.images.tool, "team/tool:v1");
-        remoteImage = await makeRemoteImage(scope, node, big, name);
-        remote = await node.publish(remoteImage, "team/remote:v1");
+        await snapshotter.serves(node.daemon);
+        const { image, index } = await makeRemoteImage(scope, name, node.images, tar(file("big", big)));
+        const { layout } = node.images;
+        if (index !== undefined)
+          await pushToRegistry(layout, index, { origin: node.registry.origin, repository: "team/remote" });
+        remoteImage = image;
+        remote = await node.publish(image, "team/remote:v1");
       });
       after(() => scope.disposeAsync());
 
@@ -74,7 +83,7 @@ for (const name of ["stargz", "overlaybd"] as const) {
         await node.configure([{ ref: tool }, { ref: remote }]);
         await node.untilWarm(remote);
         const bytes = node.registry.sentBytes(/\/blobs\//);
-        assert.ok(bytes < bigBytes / 4, `${bytes} bytes`);
+        assert.ok(bytes < bigBytes / 4, `${bytes} bytes; the snapshotter says:\n${await snapshotter.log()}`);
         if (name === "overlaybd") return;
         const digest = createHash("sha256").update(big).digest("hex");
         assert.equal(await pod(remote, "/bin/busybox", "sha256sum", "/big"), `${digest}  /big\n`);
@@ -129,7 +138,7 @@ for (const name of ["stargz", "overlaybd"] as const) {
             imageIn(now, tool)?.disappearances === 1,
         );
         assert.equal(await pod(tool), "variant 1\n");
-        if (name === "stargz") assert.match(await pod(remote, "/bin/busybox", "sha256sum", "/big"), /big/);
+        if (name !== "overlaybd") assert.match(await pod(remote, "/bin/busybox", "sha256sum", "/big"), /big/);
       });
 
       test("waits for a snapshotter that is not there when it starts", async () => {
@@ -155,8 +164,10 @@ for (const name of ["stargz", "overlaybd"] as const) {
         assert.match(doctor.stdout, /^This node cannot be injected: 1 failure/m);
         await node.configure([{ ref: tool }, { ref: both }]);
         const place = await node.bringDisk(disk.path);
-        const status = await node.until("the disk is refused", ({ disks }) =>
-          (disks[0]?.reason ?? "").includes(`the snapshotter "${name}"`),
+        const status = await node.until(
+          "the disk is refused",
+          ({ disks }) => (disks[0]?.reason ?? "").includes(`the snapshotter "${name}"`),
+          verificationMs,
         );
         assert.equal(status.disks[0]?.path, place);
         const warm = await node.untilWarm(both);
@@ -181,7 +192,8 @@ for (const name of ["stargz", "overlaybd"] as const) {
       test("gives up images when the file system of the snapshotter is too full", {
         skip: runtime.version.startsWith("1.6.") && "does not say where the snapshotter keeps its files",
       }, async () => {
-        await writeFile(join(snapshotter.root, "ballast"), Buffer.alloc(110 << 20));
+        const { bsize, blocks, bavail } = await statfs(snapshotter.root);
+        await writeFile(join(snapshotter.root, "ballast"), Buffer.alloc(Math.floor(bavail - blocks / 10) * bsize));
         await node.configure([{ ref: tool, gate: false }], { limits: { highWater: 75, evictAbove: 82 } });
         const status = await node.until("it is given up", (now) => imageIn(now, tool)?.phase === "Held");
         assert.deepEqual(
@@ -193,19 +205,4 @@ for (const name of ["stargz", "overlaybd"] as const) {
       });
     });
   }
-}
-
-/** An image whose layers the snapshotter leaves where they are: eStargz, or marked as overlaybd's. */
-async function makeRemoteImage(scope: Scope, node: AgentNode, big: Buffer, name: string): Promise<MadeImage> {
-  const { layout, base } = node.images;
-  const archive = tar(file("big", big));
-  if (name === "stargz") {
-    const layers = [...base.layers, await addLazyLayer(scope, layout, archive)];
-    return makeImage(layout, { layers, platform });
-  }
-  const plain = await addLayer(layout, { tar: archive, compression: "none" });
-  const { digest, size } = plain.descriptor;
-  const format = "containerd.io/snapshot/overlaybd";
-  const annotations = { [`${format}/blob-digest`]: digest, [`${format}/blob-size`]: String(size) };
-  return makeImage(layout, { layers: [{ ...plain, descriptor: { ...plain.descriptor, annotations } }], platform });
 }

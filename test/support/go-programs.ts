@@ -12,12 +12,20 @@ export type GoPrograms = {
   readonly cacheName: string;
   /** Names of the programs. */
   readonly programs: readonly string[];
+  /** Whether parts of them are C. */
+  readonly cgo?: boolean;
   /** Arguments of `go` that put the programs into a folder, and where `go` runs; modules come from the module proxy. */
   build(folder: string): { readonly words: readonly string[]; readonly cwd: string };
 };
 
 /** Folder of programs that are built once and kept in the cache folder. Prints why and gives `undefined` where they cannot be built. */
-export async function goPrograms({ what, cacheName, programs, build }: GoPrograms): Promise<string | undefined> {
+export async function goPrograms({
+  what,
+  cacheName,
+  programs,
+  cgo = false,
+  build,
+}: GoPrograms): Promise<string | undefined> {
   const folder = await cacheDirectory(cacheName);
   if (programs.every((name) => existsSync(join(folder, name)))) return folder;
   const go = findProgram("go");
@@ -29,7 +37,7 @@ export async function goPrograms({ what, cacheName, programs, build }: GoProgram
   const partial = await mkdtemp(join(dirname(folder), ".partial-"));
   try {
     const { words, cwd } = build(partial);
-    const env = { GOBIN: partial, CGO_ENABLED: "0", GOFLAGS: "-trimpath" };
+    const env = { GOBIN: partial, CGO_ENABLED: cgo ? "1" : "0", GOFLAGS: "-trimpath" };
     await run(go, words, { env, cwd, timeoutMs: 15 * 60_000 });
     for (const name of programs) await rename(join(partial, name), join(folder, name));
     return folder;

@@ -5,7 +5,7 @@ export type Snapshotter = "overlayfs" | "native" | "erofs" | ProxySnapshotter["n
 
 /** A snapshotter that containerd reaches by its socket. */
 export type ProxySnapshotter = {
-  readonly name: "stargz" | "overlaybd";
+  readonly name: "stargz" | "soci" | "overlaybd";
   readonly address: string;
   /** Folder with what it keeps. */
   readonly root: string;

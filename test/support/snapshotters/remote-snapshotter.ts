@@ -1,11 +1,9 @@
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { gunzipSync } from "node:zlib";
-import { addLayer, type MadeLayer } from "../image-maker.ts";
 import { type Daemon, run, startDaemon } from "../processes.ts";
 import { guardedDirectory } from "../runtimes/guarded-directory.ts";
-import { type Scope, temporaryDirectory } from "../temporary.ts";
+import type { Scope } from "../temporary.ts";
 import { type SnapshotterName, snapshotterProgram } from "./snapshotter-programs.ts";
 
 /** A snapshotter that containerd asks over a socket: it can be stopped, killed and started again on its folder. */
@@ -26,8 +24,9 @@ export class RemoteSnapshotter {
     this.root = join(directory, "root");
     this.#scope = scope;
     this.#directory = directory;
-    const words = name === "stargz" ? ["serve", this.root, this.address] : [join(directory, "config.json")];
-    this.#command = [program, ...words];
+    const serve = ["serve", this.root, this.address];
+    const words = { stargz: serve, soci: [...serve, this.#containerd], overlaybd: [join(directory, "config.json")] };
+    this.#command = [program, ...words[name]];
   }
 
   /** Starts one for as long as the scope lasts. Throws where its program cannot be had. */
@@ -50,6 +49,15 @@ export class RemoteSnapshotter {
     this.#daemon = await startDaemon(this.#scope, program, args, settings, () => answers(this.address));
   }
 
+  /** Tells it where the containerd is that uses it: SOCI keeps its tables there. */
+  async serves(containerd: { readonly address: string }): Promise<void> {
+    await symlink(containerd.address, this.#containerd);
+  }
+
+  get #containerd(): string {
+    return join(this.#directory, "containerd");
+  }
+
   async stop(): Promise<void> {
     await this.#daemon?.stop();
     this.#daemon = undefined;
@@ -65,19 +73,6 @@ export class RemoteSnapshotter {
   async log(): Promise<string> {
     return readFile(join(this.#directory, "log"), "utf8");
   }
-}
-
-/** A layer of a layout that the stargz snapshotter reads while containers run (stargz-snapshotter docs/estargz.md). */
-export async function addLazyLayer(scope: Scope, layout: string, tar: Uint8Array): Promise<MadeLayer> {
-  const { path, reason } = await snapshotterProgram("stargz");
-  if (path === undefined) throw new Error(reason);
-  const folder = await temporaryDirectory(scope, "estargz");
-  const [plain, blob] = [join(folder, "layer.tar"), join(folder, "layer.tar.gz")];
-  await writeFile(plain, tar);
-  const tableDigest = (await run(path, ["build", plain, blob])).trim();
-  const annotations = { "containerd.io/snapshot/stargz/toc.digest": tableDigest };
-  // Its entries are sorted, and its table is one of them: another archive than before.
-  return addLayer(layout, { tar: gunzipSync(await readFile(blob)), blob, annotations });
 }
 
 function answers(socket: string): Promise<boolean> {
