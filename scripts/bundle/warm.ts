@@ -8,7 +8,7 @@ import { file, directory as folder, hardLink, symbolicLink, tar, whiteout } from
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 
 /** Above what builds read without threads. */
-const threadsBytes = 20 << 20;
+const threadsBytes = 36 << 20;
 
 /**
  * Runs each command once, so that the bundle's cache of compiled code has what they need: V8 keeps the functions that the first

@@ -46,6 +46,7 @@ async function buildInto(
   options.onEvent?.({ type: "phase", phase: "layers" });
   const data = await writeData(file, old, options);
   const layersSeconds = seconds(start);
+  file.beginSync();
 
   options.onEvent?.({ type: "phase", phase: "metadata" });
   const metadataStart = performance.now();

@@ -81,9 +81,14 @@ export class PartialFile implements RandomAccessOutput {
     this.#flush(bytes.length);
   }
 
-  #flush(written: number): void {
+  /** Sends what is written so far to the disk, in the background. */
+  beginSync(): void {
+    this.#flush(0, 1);
+  }
+
+  #flush(written: number, fromBytes = flushBytes): void {
     this.#sinceFlush += written;
-    if (this.#sinceFlush >= flushBytes && this.#flushing === undefined) {
+    if (this.#sinceFlush >= fromBytes && this.#flushing === undefined) {
       this.#sinceFlush = 0;
       this.#flushing = this.#writeBack().finally(() => {
         this.#flushing = undefined;

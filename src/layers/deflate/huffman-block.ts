@@ -80,6 +80,35 @@ class BitReader {
     this.skip(entry & 15);
     return entry >> 4;
   }
+
+  /**
+   * Writes literals to `out` from `start` on, up to the next symbol that is none, which is not taken, or to the end of `out`. Returns where they end.
+   * Most symbols of what does not compress; without calls, since the first blocks are decoded before this is compiled.
+   */
+  literals({ entries, bits }: HuffmanTable, out: Uint8Array, start: number): number {
+    const bytes = this.#bytes;
+    const mask = (1 << bits) - 1;
+    let at = this.#at;
+    let held = this.#held;
+    let heldBits = this.#heldBits;
+    let end = start;
+    for (; end < out.length; end++) {
+      while (heldBits < bits) {
+        held |= (bytes[at++] ?? 0) << heldBits;
+        heldBits += 8;
+      }
+      const entry = entries[held & mask];
+      const symbol = entry >> 4;
+      if (entry === 0 || symbol >= endOfBlock) break;
+      out[end] = symbol;
+      held >>>= entry & 15;
+      heldBits -= entry & 15;
+    }
+    this.#at = at;
+    this.#held = held;
+    this.#heldBits = heldBits;
+    return end;
+  }
 }
 
 /**
@@ -98,12 +127,9 @@ export function decodeHuffmanBlock(
     const { literals, distances } = type === 1 ? fixedTables() : readTables(reader);
     let end = start;
     for (;;) {
+      end = reader.literals(literals, out, end);
       const symbol = reader.symbol(literals);
-      if (symbol < endOfBlock) {
-        if (end === out.length) return roomOrInput(reader);
-        out[end++] = symbol;
-        continue;
-      }
+      if (symbol < endOfBlock) return roomOrInput(reader);
       if (symbol === endOfBlock) break;
       const lengthCode = symbol - endOfBlock - 1;
       if (lengthCode >= lengthBases.length) throw new Invalid("invalid literal/length code");

@@ -19,7 +19,7 @@ import type { LayerReader, RunningLayer } from "./layer-reader.ts";
 import { OwnThread } from "./own-thread.ts";
 
 /** Compressed bytes of all layers up to which no threads are started: one takes as long to start as these to be read. */
-const ownThreadBytes = 16 << 20;
+const ownThreadBytes = 32 << 20;
 
 /** Layers read at once by one thread, if more than one may: it waits for the registry most of the time. */
 const ownThreadLayers = 4;
