@@ -26,11 +26,8 @@ const buildEntryPoint = { "nodewarm-build": "src/cli/main.ts" };
 /** Packages that few builds need, in files of their own beside `nodewarm-build.mjs`: more than half of it otherwise. */
 const packageEntryPoints = { zod: "zod", yaml: "yaml", "smol-toml": "smol-toml" };
 
-/** Names of the files that `compileProgram` makes. */
-export const programFiles = [
-  ...Object.keys({ ...entryPoints, ...buildEntryPoint }).map((name) => `${name}.mjs`),
-  ...Object.keys(packageEntryPoints).map((name) => `${name}.cjs`),
-];
+/** Names of the files that `compileProgram` makes, without those that are for builds alone: `nodewarm.mjs` builds as well. */
+export const programFiles = Object.keys(entryPoints).map((name) => `${name}.mjs`);
 
 /** Makes the program's files in the folder `out`: the same bytes each time. They want koffi's library as `koffi.node` beside them. The sources in them. */
 export async function compileProgram(out: string): Promise<readonly string[]> {

@@ -36,7 +36,8 @@ Registries:
       --hosts-dir DIR         mirrors as in containerd's config_path: DIR/HOST/hosts.toml
 
 The run:
-  -j, --jobs N                layers read at once (default: the number of cores, at least 2 and at most 4)
+  -j, --jobs N                layers read at once (default: the number of cores, at least 2 and at most 4;
+                              builds of up to 32 MiB read 4 at once, unless N is 1)
       --limit NAME=VALUE      move a bound from the list below; may be repeated
       --json                  print one JSON object {"disks": [...]} on standard output instead of the summary
       --progress auto|plain|none
