@@ -16,8 +16,10 @@ export type NodeImageOptions = {
   readonly disks: readonly string[];
   readonly program: string;
   readonly configuration?: readonly NodeFile[];
-  /** Whatever else the node is to have. */
+  /** Whatever else the node has, from before it is seeded. */
   readonly files?: readonly NodeFile[];
+  /** Of Debian's, what it does not have, from before it is seeded; absolute on the node. */
+  readonly absent?: readonly string[];
   /** Units among them that start with the machine. */
   readonly enabled?: readonly string[];
   /** Default: as `nodewarm seed` leaves it. */
@@ -51,15 +53,17 @@ export async function makeProgram(scope: Scope): Promise<string> {
 
 /** The disk of a machine that is a seeded node: Debian with systemd and containerd, and a shell for the tests. */
 export async function makeNodeImage(scope: Scope, options: NodeImageOptions): Promise<string> {
-  const { disks, program, configuration = [], files = [], enabled = [], hasNetwork = false, removed = [] } = options;
+  const { disks, program, configuration = [], files = [], enabled = [], hasNetwork = false } = options;
+  const { absent = [], removed = [] } = options;
   return makeRootImage(scope, await debianRoot(), async (root) => {
     const signal = AbortSignal.timeout(300_000);
-    await recordSeeded(await seedRoot({ root, disks, program, configuration, signal }), signal);
-    if (options.isAgentEnabled === false) await rm(join(root, enablingLink.path));
+    for (const path of absent) await rm(join(root, path));
     for (const { path, text } of [shellUnit, ...(hasNetwork ? [networkUnit] : []), ...files]) {
       await mkdir(dirname(join(root, path)), { recursive: true });
       await writeFile(join(root, path), text);
     }
+    await recordSeeded(await seedRoot({ root, disks, program, configuration, signal }), signal);
+    if (options.isAgentEnabled === false) await rm(join(root, enablingLink.path));
     const units = hasNetwork ? [...enabled, "test-network.service"] : enabled;
     const links = units.map((unit) => `/etc/systemd/system/multi-user.target.wants/${unit}`);
     for (const path of [shellUnit.link, ...links]) {
