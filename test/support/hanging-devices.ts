@@ -14,14 +14,10 @@ export const needsHangingDevices: string | false =
 /** A loop device over a copy of a disk. `hang`: its reads wait until `answer`, or for ever. */
 export type HangingDevice = { readonly path: string; hang(): Promise<void>; answer(): Promise<void> };
 
-/** Devices that answer at first. What waits for them fails when the scope ends. */
-export async function attachHangingDevices(
-  scope: Scope,
-  disk: string,
-  count: number,
-): Promise<readonly HangingDevice[]> {
+/** A device for each disk, which answers at first. What waits for them fails when the scope ends. */
+export async function attachHangingDevices(scope: Scope, disks: readonly string[]): Promise<readonly HangingDevice[]> {
   const folder = await temporaryDirectory(scope, "hang");
-  const server = fork(join(import.meta.dirname, "hanging-server.ts"), [folder, disk, `${count}`], { execArgv: [] });
+  const server = fork(join(import.meta.dirname, "hanging-server.ts"), [folder, ...disks], { execArgv: [] });
   const exit = once(server, "exit");
   const ended = exit.then(() => {
     throw new Error("the file system of devices that hang has ended");
@@ -30,7 +26,7 @@ export async function attachHangingDevices(
   scope.defer(async () => void (await run("umount", ["--lazy", folder])));
   await Promise.race([once(server, "message"), ended]);
   const devices: HangingDevice[] = [];
-  for (let number = 0; number < count; number++) {
+  for (const number of disks.keys()) {
     const path = (await run("losetup", ["--find", "--show", "--read-only", join(folder, `${number}`)])).trim();
     scope.defer(async () => void (await run("losetup", ["--detach", path])));
     const tell = async (hangs: boolean) => {

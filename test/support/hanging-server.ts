@@ -2,14 +2,16 @@ import { spawnSync } from "node:child_process";
 import { openSync, read, statSync, writeSync } from "node:fs";
 import { open } from "node:fs/promises";
 
-// A file system of FUSE (include/uapi/linux/fuse.h) with one folder of read-only files, copies of one disk by their numbers, whose reads are
-// answered or not, as the parent says. It ends with its parent, and all that waits for it fails.
+// A file system of FUSE (include/uapi/linux/fuse.h) with one folder of read-only files, disks by their numbers, whose reads are answered or
+// not, as the parent says. It ends with its parent, and all that waits for it fails.
 
-const [folder, disk, countText] = process.argv.slice(2);
-if (folder === undefined || disk === undefined || process.send === undefined) throw new Error("runs only as a child");
-const count = Number(countText);
-const size = statSync(disk).size;
-const bytes = await open(disk, "r");
+const [folder, ...paths] = process.argv.slice(2);
+if (folder === undefined || process.send === undefined) throw new Error("runs only as a child");
+const files = await Promise.all(
+  paths.map(async (path) => ({ size: statSync(path).size, bytes: await open(path, "r") })),
+);
+/** By node: the root is 1. */
+const fileOf = (node: number) => files[node - 2];
 
 const operation = {
   lookup: 1,
@@ -56,8 +58,9 @@ function reply(unique: bigint, error: number, body: Uint8Array = Buffer.alloc(0)
 function attributes(node: number): Buffer {
   const attr = Buffer.alloc(88);
   const isRoot = node === rootNode;
+  const size = fileOf(node)?.size ?? 0;
   attr.writeBigUInt64LE(BigInt(node), 0);
-  attr.writeBigUInt64LE(BigInt(isRoot ? 0 : size), 8);
+  attr.writeBigUInt64LE(BigInt(size), 8);
   attr.writeBigUInt64LE(BigInt(Math.ceil(size / 512)), 16);
   attr.writeUInt32LE(isRoot ? 0o40755 : 0o100444, 60);
   attr.writeUInt32LE(1, 64);
@@ -93,7 +96,7 @@ function serve(request: Buffer): void {
     }
     case operation.lookup: {
       const number = Number(request.subarray(headerBytes, -1).toString());
-      if (!Number.isInteger(number) || number >= count) {
+      if (!Number.isInteger(number) || number >= files.length) {
         reply(unique, noEntry);
         return;
       }
@@ -130,8 +133,8 @@ function serve(request: Buffer): void {
       const position = Number(request.readBigUInt64LE(headerBytes + 8));
       const target = Buffer.alloc(request.readUInt32LE(headerBytes + 16));
       whenAnswering(node, () => {
-        void bytes
-          .read(target, 0, target.length, position)
+        void fileOf(node)
+          ?.bytes.read(target, 0, target.length, position)
           .then(({ bytesRead }) => reply(unique, 0, target.subarray(0, bytesRead)));
       });
       return;

@@ -45,7 +45,7 @@ test("six devices that hang keep neither files nor a seventh device from being r
   skip: needsHangingDevices,
 }, async () => {
   await using scope = new AsyncDisposableStack();
-  const devices = await attachHangingDevices(scope, disk.path, 7);
+  const devices = await attachHangingDevices(scope, Array(7).fill(disk.path));
   // The last by path too: it is asked when the others hang.
   const [healthy, ...hanging] = devices.toReversed();
   assert.ok(healthy);
@@ -75,7 +75,7 @@ test("a device that is slow to say what it is is being checked, not broken, and 
   skip: needsHangingDevices,
 }, async () => {
   await using scope = new AsyncDisposableStack();
-  const [device] = await attachHangingDevices(scope, disk.path, 1);
+  const [device] = await attachHangingDevices(scope, [disk.path]);
   assert.ok(device);
   await device.hang();
   const finder = await openFinder(scope, [device], { lookMs: 100, answerMs: 3_600_000 });
@@ -88,7 +88,7 @@ test("a device that hangs while it is read in full keeps one thread, however oft
   skip: needsHangingDevices,
 }, async () => {
   await using scope = new AsyncDisposableStack();
-  const [device] = await attachHangingDevices(scope, disk.path, 1);
+  const [device] = await attachHangingDevices(scope, [disk.path]);
   assert.ok(device);
   const [configured] = await configuredDevices([device.path]);
   assert.ok(configured);

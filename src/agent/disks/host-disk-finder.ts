@@ -2,6 +2,7 @@ import { unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { DiskError } from "../../disk/disk-error.ts";
 import { ErofsError } from "../../filesystem/erofs/erofs-error.ts";
+import { isStorageLate } from "../../runtime/host/ask-storage.ts";
 import { diskSourceOf } from "../../runtime/host/disk-source.ts";
 import { syncDirectory } from "../../runtime/host/sync-filesystem.ts";
 import { errorCode } from "../../runtime/host/system-calls.ts";
@@ -49,7 +50,7 @@ export class HostDiskFinder implements DiskFinder {
   /** Paths that are looked at again though nothing shows a change. */
   readonly #stale = new Set<string>();
   /** Paths whose storage has been asked and has not answered yet. */
-  readonly #probing = new Set<string>();
+  readonly #probing = new Map<string, Promise<void>>();
   readonly #health: DiskHealth;
   #places: DiskPlaces;
   #watch: PlaceWatch;
@@ -111,7 +112,13 @@ export class HostDiskFinder implements DiskFinder {
   }
 
   async open(path: string): Promise<OpenDisk> {
-    const { kind, stamp, identity } = await this.#lookAgain(path);
+    let trusted = await this.#lookAgain(path);
+    if (trusted.kind === "device" || isStorageLate()) {
+      // Whoever gets it reads without a limit of time.
+      await this.#probe(path);
+      trusted = await this.#lookAgain(path);
+    }
+    const { kind, stamp, identity } = trusted;
     try {
       const handle = await openSame(path, kind, stamp);
       const opened = await diskSourceOf(path, handle).catch(async (error: unknown) => {
@@ -232,12 +239,16 @@ export class HostDiskFinder implements DiskFinder {
   }
 
   /** Asks the storage of a disk that is trusted whether its index can still be read. */
-  async #probe(path: string): Promise<void> {
+  #probe(path: string): Promise<void> {
     const known = this.#known.get(path);
-    if (known?.finding.type !== "sound" || this.#probing.has(path)) return;
-    this.#probing.add(path);
+    if (known?.finding.type !== "sound") return Promise.resolve();
+    const probing = this.#probing.get(path) ?? this.#probeNow(path, known).finally(() => this.#probing.delete(path));
+    this.#probing.set(path, probing);
+    return probing;
+  }
+
+  async #probeNow(path: string, known: KnownDisk): Promise<void> {
     await this.#inspect({ ...known, path }, known, true);
-    this.#probing.delete(path);
     if (this.#known.get(path) !== known) this.#changed.tell();
   }
 

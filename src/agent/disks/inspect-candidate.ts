@@ -11,6 +11,7 @@ import { AgentError } from "../agent-error.ts";
 import type { SeenDisk } from "../state/agent-state.ts";
 import type { DiskIdentity } from "./disk-finder.ts";
 import { diskIdentity } from "./disk-identity.ts";
+import { HeldDevice } from "./held-device.ts";
 import type { Finding } from "./known-disk.ts";
 import { BusyFileError, openSame } from "./opened-candidate.ts";
 
@@ -44,8 +45,10 @@ export async function inspectInTime(candidate: Openable, isFresh = false, timeou
   const job: LookJob = { type: "inspect", candidate: { path, kind, stamp, modifiedNs: undefined }, isFresh };
   try {
     const here = () => inspectCandidate(candidate, isFresh);
+    await using held = kind === "device" ? await HeldDevice.open(path) : undefined;
     const answer = await askStorage({ here, elsewhere: { file: lookChild, job }, timeoutMs });
-    return "silent" in answer ? answer : { result: withRetry(answer.value) };
+    if ("value" in answer) return { result: withRetry(answer.value) };
+    return { silent: held?.untilAnswered() ?? answer.silent };
   } catch (error) {
     return { result: failedFinding(error, path, kind) };
   }

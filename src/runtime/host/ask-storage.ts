@@ -42,6 +42,11 @@ export async function tryStorage<T>(here: () => Promise<T>, timeoutMs: number): 
   return "silent" in answer ? undefined : answer.value;
 }
 
+/** Whether something that was asked has not answered for a while. */
+export function isStorageLate(): boolean {
+  return [...held].some(({ isLate }) => isLate);
+}
+
 async function answerInTime<T>(asked: Promise<T>, timeoutMs: number): Promise<StorageAnswer<T>> {
   const late = Promise.withResolvers<StorageAnswer<T>>();
   const timer = setTimeout(() => late.resolve({ silent: asked.catch(() => {}) }), timeoutMs);

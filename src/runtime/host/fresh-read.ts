@@ -10,6 +10,12 @@ const adviceNotNeeded = 4;
 /** Storage that is busy answers late; one that takes so long does not. */
 const answerMs = 30_000;
 
+/** For one that did not answer when it was asked last. */
+const answerAgainMs = 2000;
+
+/** By device and path: what was not answered when it was asked last. */
+const unanswered = new Set<string>();
+
 /** By device and path: reads that have not been answered. */
 const waiting = new Map<string, { readonly settled: Promise<unknown>; isLate: boolean }>();
 
@@ -48,12 +54,18 @@ export async function readFresh(
   };
   try {
     const here = () => readNow(path, maxBytes);
-    const answer = await askStorage({ here, elsewhere: { file: childFile, job: { path, maxBytes } }, timeoutMs });
+    const answer = await askStorage({
+      here,
+      elsewhere: { file: childFile, job: { path, maxBytes } },
+      timeoutMs: unanswered.has(key) ? Math.min(timeoutMs, answerAgainMs) : timeoutMs,
+    });
+    unanswered.delete(key);
     if ("value" in answer) {
       const { buffer, byteOffset, byteLength } = answer.value;
       return Buffer.from(buffer, byteOffset, byteLength);
     }
     own.isLate = true;
+    unanswered.add(key);
     void answer.silent.then(end);
     throw silent();
   } finally {

@@ -18,7 +18,7 @@ export type ChildLimits = {
   readonly idleMs: number;
 };
 
-const defaultLimits: ChildLimits = { most: 4, mostAbandoned: 8, crowdedMs: 5000, againMs: 60_000, idleMs: 1000 };
+const defaultLimits: ChildLimits = { most: 4, mostAbandoned: 8, crowdedMs: 5000, againMs: 10_000, idleMs: 1000 };
 
 /** A process that waits for nothing ends sooner. */
 const killMs = 200;

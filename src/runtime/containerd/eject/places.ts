@@ -69,17 +69,17 @@ export async function presentDisks(
   going: ReadonlySet<string>,
 ): Promise<PresentDisk[]> {
   const table = await node.mounts.table();
-  const present: PresentDisk[] = [];
-  for (const { role, disk: id } of state.owned.values()) {
+  const carriers = [...state.owned.values()].filter(({ role, disk }) => role === "carrier" && !going.has(disk));
+  // All at once: each may be one whose device does not answer.
+  const read = carriers.map(async ({ disk: id }): Promise<PresentDisk[]> => {
     const carrier = carrierOf(state, id);
-    if (role !== "carrier" || carrier === undefined || going.has(id)) continue;
-    const mounted = table.at(fsPath(node, carrier.number));
-    if (mounted === undefined || (await isDeviceGone(mounted.device))) continue;
-    const path = `${fsPath(node, carrier.number)}/${indexName}`;
-    const index = await readIndex(node.local(path));
+    const mounted = carrier && table.at(fsPath(node, carrier.number));
+    if (carrier === undefined || mounted === undefined || (await isDeviceGone(mounted.device))) return [];
+    const index = await readIndex(node.local(`${fsPath(node, carrier.number)}/${indexName}`));
     // Whatever is mounted there, it is another disk.
-    if (index?.id === id) present.push({ id, carrier, index });
-  }
+    return index?.id === id ? [{ id, carrier, index }] : [];
+  });
+  const present = (await Promise.all(read)).flat();
   return present.sort((a, b) => b.index.sequence - a.index.sequence);
 }
 
