@@ -111,7 +111,17 @@ export class DockerDaemon {
 
   /** Runs a container to its end and removes it; its stdout. Throws with its words when it fails. */
   async run(image: string, ...command: readonly string[]): Promise<string> {
-    return this.docker("run", "--rm", "--network", "none", image, ...command);
+    // Read from the log: an attached client now and then shows nothing of a container that ends at once.
+    const name = `run-${randomUUID()}`;
+    try {
+      await this.docker("run", "--detach", "--name", name, "--network", "none", image, ...command);
+      const code = (await this.docker("wait", name)).trim();
+      const output = await this.docker("logs", name);
+      if (code !== "0") throw new Error(`container of ${image} ended with ${code}: ${output}`);
+      return output;
+    } finally {
+      await this.docker("rm", "--force", name).catch(() => {});
+    }
   }
 
   /**
