@@ -1,9 +1,14 @@
 import assert from "node:assert/strict";
-import { copyFile, open } from "node:fs/promises";
+import { copyFile, mkdir, open } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { DiskReader } from "../../src/disk/reader/disk-reader.ts";
 import { digestHex } from "../../src/oci/descriptor.ts";
+import { collectGarbage } from "../../src/runtime/containerd/eject/collect-garbage.ts";
+import { readOwnedState } from "../../src/runtime/containerd/owned-state.ts";
+import { emptyName, label } from "../../src/runtime/containerd/ownership.ts";
+import { diskMountPoint } from "../../src/runtime/host/disk-mount-point.ts";
+import { readDiskSource } from "../../src/runtime/host/disk-source.ts";
 import { outermostRuntimes } from "../support/runtimes/ejection.ts";
 import { injectPath, makeInjectionDisk, makeInjectionImages } from "../support/runtimes/injection.ts";
 import { startInjectionNode } from "../support/runtimes/injection-node.ts";
@@ -34,6 +39,38 @@ for (const runtime of await outermostRuntimes()) {
     }
     await copyFile(path, copy);
     const { images: injected } = await injectPath(node, copy);
+    assert.ok(injected.every(({ result }) => result === "injected"));
+  });
+}
+
+for (const runtime of await outermostRuntimes()) {
+  test(`${runtime.name}: a disk that cannot be mounted leaves nothing but the snapshot that all stand on`, {
+    skip: runtime.reason ?? false,
+  }, async () => {
+    await using scope = new AsyncDisposableStack();
+    const { path } = await makeInjectionDisk(scope, await makeInjectionImages(scope));
+    const { node } = await startInjectionNode(scope, runtime);
+    const mountPoint = diskMountPoint((await readDiskSource(path)).id);
+    await mkdir(mountPoint, { recursive: true });
+    const other = await temporaryDirectory(scope, "other");
+    await node.mounts.bind(other, mountPoint);
+    try {
+      await assert.rejects(injectPath(node, path), { code: "occupied" });
+    } finally {
+      await node.mounts.unmount(mountPoint);
+    }
+    await collectGarbage(node);
+    const { owned, unfinished, images } = await readOwnedState(node);
+    assert.deepEqual([...owned.keys(), ...unfinished], [emptyName]);
+    assert.deepEqual(
+      images
+        .values()
+        .toArray()
+        .filter(({ labels }) => labels[label.disk] !== undefined),
+      [],
+    );
+    assert.deepEqual(await node.in.leases.list([`labels."${label.lease}"`]), []);
+    const { images: injected } = await injectPath(node, path);
     assert.ok(injected.every(({ result }) => result === "injected"));
   });
 }

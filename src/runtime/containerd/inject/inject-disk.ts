@@ -5,6 +5,7 @@ import type { ContainerdNode } from "../containerd-node.ts";
 import { usesLayerImages } from "../layer-cache.ts";
 import { lockNode } from "../node-lock.ts";
 import type { OwnedState } from "../owned-state.ts";
+import { label } from "../ownership.ts";
 import { carrierFile, ensureEmpty, type PreparedSnapshot, prepareCarrier, showOnCarrier } from "./carrier.ts";
 import { completeChains } from "./chains.ts";
 import { disksAway } from "./disks-away.ts";
@@ -72,6 +73,8 @@ export async function injectDisk(
         await makeImagesUsable(job, usable, { images: first, done: begun }, done);
         usableSeconds = secondsPassed();
         if (!options.chains) return;
+        // Where no image was left to do, nothing has waited for the carrier.
+        await begun;
         const images = plans.map(({ image }) => image);
         conditions.push(...(await completeChains(job, images)));
         for (const [image, injected] of done) done.set(image, { ...injected, chain: "complete" });
@@ -140,12 +143,16 @@ async function takeOver(
   { plans }: Survey,
   shown: Promise<unknown>,
 ): Promise<{ readonly occupied: Iterable<Condition>; readonly withdrawn: ReadonlyMap<IndexImage, Condition> }> {
-  // Links are led to a carrier that stays.
-  if (job.state.owned.size > 0) await job.carried;
+  // What is ours already is led to a carrier that stays.
+  if (ownsAnything(job.state)) await job.carried;
   const repaired = usesLayerImages(job.node) ? [] : await repairLinks(job);
   const occupied = new Map([...repaired, ...(await relinkToNewer(job, shown))]);
   const images = plans.map(({ image }) => image);
   return { occupied: occupied.values(), withdrawn: await withdrawOccupied(job, images, occupied) };
+}
+
+function ownsAnything({ owned, blobs, images }: OwnedState): boolean {
+  return owned.size > 0 || blobs.length > 0 || images.values().some(({ labels }) => labels[label.disk] !== undefined);
 }
 
 function skippedImage(
