@@ -28,7 +28,7 @@ export async function copyBlobs({ node, options, atStep }: Job, blobs: readonly 
   for (const { digest, disk } of blobs) {
     atStep("copy-blob");
     const [from, to] = [blobOnDisk(disk, digest), blobPath(node, digest)];
-    if ((await readlink(to).catch(() => "")) !== from) continue;
+    if ((await targetOf(to)) !== from) continue;
     const copy = blobCopyPath(node, digest);
     // Not through the link, which is absolute: containerd may have another root.
     await copyFile(node.local(from), copy).catch((cause: unknown) => {
@@ -38,6 +38,16 @@ export async function copyBlobs({ node, options, atStep }: Job, blobs: readonly 
     await rename(copy, to);
   }
   await syncFilesystem(node.local(node.blobsFolder));
+}
+
+/** Of a link; `undefined` where there is a file, or nothing. */
+async function targetOf(path: string): Promise<string | undefined> {
+  try {
+    return await readlink(path);
+  } catch (error) {
+    if (["EINVAL", "ENOENT"].includes(errorCode(error) ?? "")) return undefined;
+    throw error;
+  }
 }
 
 /** Removes copies that were interrupted, whoever made them. */
