@@ -5,14 +5,14 @@ import type { ContainerdNode } from "./containerd-node.ts";
 /** Each clears one folder away. */
 const maxTries = 64;
 
-/** Of a node, what is asked for and not answered yet. */
+/** By node that is open: what is asked for and not answered yet. */
 const underWay = new WeakMap<object, Set<Promise<unknown>>>();
 
 /**
  * `writer.prepare`, also where a folder stands in the way that no snapshot has. containerd renames the new folder to its number before it
  * commits the record with that number (`plugins/snapshots/overlay/overlay.go`, createSnapshot): a power cut in between keeps the folder and
  * loses the record, and the next Prepare takes that number, fails, and removes the folder. It does the last after its transaction, when another
- * Prepare may have the number: so the next try waits for all that this program has under way. Throws `RuntimeError` as `prepare` does.
+ * Prepare may have the number: so the next try waits for all that is under way through this `node`. Throws `RuntimeError` as `prepare` does.
  */
 export async function prepareSnapshot(
   node: Pick<ContainerdNode, "snapshotsFolder">,
