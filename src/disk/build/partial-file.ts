@@ -5,12 +5,10 @@ import koffi from "koffi";
 import type { RandomAccessOutput } from "../../filesystem/erofs/writer/output.ts";
 import { DiskError } from "../disk-error.ts";
 import { dropFromPageCache } from "./page-cache.ts";
+import { WriteBack } from "./write-back.ts";
 
 const lockExclusive = 2;
 const lockNonBlocking = 4;
-
-/** Data is sent to the disk in the background whenever this much has been written, so that the end need not wait for all of it. */
-const flushBytes = 16 << 20;
 
 /** Writes to the file by itself, once the file has been lent to it. */
 export interface LentWriter {
@@ -30,8 +28,7 @@ export class PartialFile implements RandomAccessOutput {
   readonly #handle: FileHandle;
   readonly #path: string;
   readonly #target: string;
-  #sinceFlush = 0;
-  #flushing: Promise<void> | undefined;
+  readonly #writeBack = new WriteBack(() => this.#flush());
   #writer: LentWriter | undefined;
   #unreadStart = 0;
   #unreadEnd = 0;
@@ -70,32 +67,22 @@ export class PartialFile implements RandomAccessOutput {
   /** Lets `writer` write too, until the file is committed or discarded; reads wait for what it has to write there. */
   lend(writer: LentWriter): void {
     this.#writer = writer;
-    writer.start(this.#handle.fd, (bytes) => this.#flush(bytes));
+    writer.start(this.#handle.fd, (bytes) => this.#writeBack.wrote(bytes));
   }
 
+  /** Throws also what went wrong with sending earlier bytes to the disk. */
   async write(bytes: Uint8Array, position: number): Promise<void> {
+    this.#writeBack.check();
     for (let done = 0; done < bytes.length; ) {
       const { bytesWritten } = await this.#handle.write(bytes, done, bytes.length - done, position + done);
       done += bytesWritten;
     }
-    this.#flush(bytes.length);
+    this.#writeBack.wrote(bytes.length);
   }
 
   /** Sends what is written so far to the disk, in the background. */
   beginSync(): void {
-    this.#flush(0, 1);
-  }
-
-  #flush(written: number, fromBytes = flushBytes): void {
-    this.#sinceFlush += written;
-    if (this.#sinceFlush >= fromBytes && this.#flushing === undefined) {
-      this.#sinceFlush = 0;
-      this.#flushing = this.#writeBack().finally(() => {
-        this.#flushing = undefined;
-      });
-      // Seen again by `commit`, whose sync fails too.
-      this.#flushing.catch(() => {});
-    }
+    this.#writeBack.begin();
   }
 
   /** Says that `start` to `end` will hardly be read before the file is done: the page cache need not keep what is written there. */
@@ -104,7 +91,7 @@ export class PartialFile implements RandomAccessOutput {
     this.#unreadEnd = end;
   }
 
-  async #writeBack(): Promise<void> {
+  async #flush(): Promise<void> {
     await this.#handle.datasync();
     await dropFromPageCache(this.#handle.fd, this.#unreadStart, this.#unreadEnd - this.#unreadStart);
   }
@@ -124,11 +111,12 @@ export class PartialFile implements RandomAccessOutput {
     await this.#handle.truncate(sizeBytes);
   }
 
-  /** Makes the file durable and gives it its name. */
+  /** Makes the file durable and gives it its name. Throws when any of its bytes did not reach the disk. */
   async commit(): Promise<void> {
     await this.#writer?.settle();
     await this.#writer?.stop();
-    await this.#flushing;
+    await this.#writeBack.stop();
+    this.#writeBack.check();
     await this.#handle.sync();
     await rename(this.#path, this.#target);
     await this.#handle.close();
@@ -143,7 +131,7 @@ export class PartialFile implements RandomAccessOutput {
   /** Removes the file. */
   async discard(): Promise<void> {
     await this.#writer?.stop();
-    await this.#flushing?.catch(() => {});
+    await this.#writeBack.stop();
     await unlink(this.#path).catch(() => {});
     await this.#handle.close().catch(() => {});
   }
