@@ -37,7 +37,7 @@ Registries:
 
 The run:
   -j, --jobs N                layers read at once (default: the number of cores, at least 2 and at most 4;
-                              builds of up to 32 MiB read 4 at once, unless N is 1)
+                              builds of up to 32 MiB read at least 4, unless N is 1)
       --limit NAME=VALUE      move a bound from the list below; may be repeated
       --json                  print one JSON object {"disks": [...]} on standard output instead of the summary
       --progress auto|plain|none

@@ -20,7 +20,7 @@ export type BuildOptions = {
   readonly createdSeconds: number | undefined;
   /** Values by limit name; defaults for the rest. */
   readonly limits: Readonly<Record<string, number>>;
-  /** Layers read at once, at least 1. */
+  /** Layers read at once, at least 1. Where it is more, builds of up to 32 MiB read at least 4, all in one thread. */
   readonly jobs: number;
   /** Recorded in the index, such as `nodewarm/0.1.0`. */
   readonly builder: string;

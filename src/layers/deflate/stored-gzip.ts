@@ -19,9 +19,12 @@ const mostInputBytes = 16 << 20;
 const blockType = { stored: 0, fixed: 1, dynamic: 2 } as const;
 
 /** What comes before the first stored block of a gzip stream: where the block begins, and the output so far. */
-export type StoredStart = { readonly bit: number; readonly output: Uint8Array; readonly decodedBytes: number };
+type StoredStart = { readonly bit: number; readonly output: Uint8Array; readonly decodedBytes: number };
 
-/** Whether a gzip stream that begins with `start` soon has a stored block, as streams have whose content does not compress. */
+/**
+ * What comes before the first stored block of a gzip stream that begins with `start`. `undefined` unless there soon is one, as in
+ * streams whose content does not compress.
+ */
 export function probeStoredGzip(start: Uint8Array): StoredStart | undefined {
   const header = gzipHeaderBytes(start);
   if (header === undefined) return undefined;
@@ -50,11 +53,13 @@ function decodeToStored(start: Uint8Array, firstBit: number): StoredStart | unde
 }
 
 /**
- * The uncompressed bytes of the gzip stream's first member, of which `start` is what `probeStoredGzip` says of the first piece: stored blocks are copied where they lie, which saves
- * handing them to zlib's thread and back. Blocks between them are decoded here; where they become many, zlib takes the rest.
- * Each piece is in memory of its own. Returns what of the input, as far as it was asked for, lies behind the member.
+ * The uncompressed bytes of the gzip stream's first member, of which `start` is what `probeStoredGzip` says of the first piece:
+ * stored blocks are copied where they lie, which saves handing them to zlib's thread and back. Blocks between them are decoded
+ * here; where they become many, zlib takes the rest. Each piece is in memory of its own. Returns what of the input, as far as it
+ * was asked for, lies behind the member.
  *
- * Throws `LayerError` ("corrupt-compression"), what `input` throws, and the reason of `signal`; `input` ends with it, too, and is not closed.
+ * Throws `LayerError` ("corrupt-compression"), what `input` throws, and the reason of `signal`; `input` ends with it, too, and is
+ * not closed.
  */
 export async function* inflateStored(
   input: AsyncIterator<Uint8Array>,

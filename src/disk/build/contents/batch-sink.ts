@@ -1,4 +1,5 @@
 import type { ContentSink } from "../../../layers/content.ts";
+import { untilAborted } from "../../../oci/until-aborted.ts";
 import { BatchWriter } from "./batch-writer.ts";
 import { batchBytes, batchKind, type ContentBatch } from "./content-batch.ts";
 
@@ -11,9 +12,14 @@ export class BatchSink implements ContentSink {
   readonly #spare: Uint8Array[] = [];
   #out = 0;
   #wake: (() => void) | undefined;
+  readonly #signal: AbortSignal;
 
-  /** `allocate` makes a buffer of `batchBytes`, where none that was taken is there to be used again. */
-  constructor(emit: (batch: ContentBatch) => void, allocate: () => Uint8Array) {
+  /**
+   * `allocate` makes a buffer of `batchBytes`, where none that was taken is there to be used again. When `signal` aborts, who waits
+   * for `ready` gets its reason: nobody may take batches any more.
+   */
+  constructor(emit: (batch: ContentBatch) => void, allocate: () => Uint8Array, signal: AbortSignal) {
+    this.#signal = signal;
     this.#writer = new BatchWriter(
       (batch) => {
         this.#out++;
@@ -41,10 +47,11 @@ export class BatchSink implements ContentSink {
   }
 
   async ready(): Promise<void> {
-    while (this.#out >= batchesAhead)
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
+    while (this.#out >= batchesAhead) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#wake = resolve;
+      await untilAborted(promise, this.#signal);
+    }
   }
 
   /** Emits what is left, at the end of a layer. */

@@ -121,11 +121,32 @@ for (const [name, Reader] of Object.entries(readers)) {
     });
   });
 
+  test(`${name}: an abort lets go of the input of a layer that waits until its contents are taken`, async () => {
+    await withReader(new Reader(1), async (reader) => {
+      const stop = new AbortController();
+      const letGo = Promise.withResolvers<void>();
+      async function* held(): AsyncGenerator<Uint8Array> {
+        try {
+          yield* pieces(large);
+        } finally {
+          letGo.resolve();
+        }
+      }
+      const running = await reader.start(large.task, held(), stop.signal, () => {});
+      // As many as may be given and not taken.
+      for (let i = 0; i < 4; i++) assert.ok(await running.nextBatch());
+      const reason = new Error("enough");
+      stop.abort(reason);
+      await assert.rejects(running.ended, reason);
+      await letGo.promise;
+    });
+  });
+
   test(`${name}: a signal that has aborted ends a layer at once`, async () => {
     await withReader(new Reader(1), async (reader) => {
       const reason = new Error("before");
-      const running = await reader.start(small[0].task, pieces(small[0]), AbortSignal.abort(reason), () => {});
-      await assert.rejects(takeAll(running), reason);
+      const started = reader.start(small[0].task, pieces(small[0]), AbortSignal.abort(reason), () => {});
+      await assert.rejects(started.then(takeAll), reason);
     });
   });
 

@@ -16,7 +16,10 @@ export interface RunningLayer {
 
 /** Reads layers, some at once. */
 export interface LayerReader {
-  /** Begins to read a layer as soon as there is room for one more, which it waits for. `onRead` gets compressed bytes so far. */
+  /**
+   * Begins to read a layer as soon as there is room for one more, which it waits for. `onRead` gets compressed bytes so far. When
+   * `signal` aborts, the layer ends with its reason and lets go of `input`; what has not begun to be read may throw it or never start.
+   */
   start(
     task: LayerTask,
     input: AsyncIterable<Uint8Array>,

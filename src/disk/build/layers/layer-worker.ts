@@ -60,10 +60,14 @@ async function* arrivals(): AsyncGenerator<Uint8Array> {
   }
 }
 
+/** What is aborted ends with its thread. */
+const { signal } = new AbortController();
+
 const sink = new BatchSink(
   (batch) => post({ type: "batch", batch }),
   // Shared: moving an unshared buffer to another thread and back costs as much as filling it.
   () => new Uint8Array(new SharedArrayBuffer(batchBytes)),
+  signal,
 );
 
 function release(used: Uint8Array): void {
@@ -82,7 +86,7 @@ async function run(task: LayerTask): Promise<void> {
       inputDigest: () => inputDigest,
       sink,
       limits: limitValues(layerLimits, task.limits),
-      signal: new AbortController().signal,
+      signal,
     });
     sink.flush();
     const { tree } = result;

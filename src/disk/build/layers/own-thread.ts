@@ -2,6 +2,7 @@ import { layerLimits } from "../../../layers/limits.ts";
 import { type LayerResult, readLayer } from "../../../layers/read-layer.ts";
 import { limitValues } from "../../../oci/limit.ts";
 import { recyclePiece } from "../../../oci/piece-buffers.ts";
+import { Semaphore } from "../../../oci/registry/semaphore.ts";
 import { untilAborted } from "../../../oci/until-aborted.ts";
 import { BatchSink } from "../contents/batch-sink.ts";
 import { batchBytes, type ContentBatch } from "../contents/content-batch.ts";
@@ -11,12 +12,11 @@ import type { LayerTask } from "./worker-protocol.ts";
 
 /** Reads layers in the thread that also writes them: for so little that threads would take longer to start than to read it. */
 export class OwnThread implements LayerReader {
-  readonly #waiting: (() => void)[] = [];
-  #free: number;
+  readonly #places: Semaphore;
 
   /** Reads as many `layers` at once: while one waits for its bytes, another goes on. */
   constructor(layers: number) {
-    this.#free = layers;
+    this.#places = new Semaphore(layers);
   }
 
   async start(
@@ -25,18 +25,11 @@ export class OwnThread implements LayerReader {
     signal: AbortSignal,
     onRead: (bytes: number) => void,
   ): Promise<RunningLayer> {
-    if (this.#free > 0) this.#free--;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    return runLayer(task, input, signal, onRead, () => this.#release());
+    const release = await this.#places.acquire(signal);
+    return runLayer(task, input, signal, onRead, release);
   }
 
   async close(): Promise<void> {}
-
-  #release(): void {
-    const next = this.#waiting.shift();
-    if (next === undefined) this.#free++;
-    else next();
-  }
 }
 
 function runLayer(
@@ -56,6 +49,7 @@ function runLayer(
       wake?.();
     },
     () => Buffer.allocUnsafeSlow(batchBytes),
+    signal,
   );
   const read = async (): Promise<void> => {
     const { descriptor, diffID, isBase } = task;
