@@ -64,9 +64,10 @@ export async function lookAtFile(path: string): Promise<Candidate | undefined> {
 }
 
 async function fileCandidate(path: string, folderRefused: string | undefined): Promise<Candidate | undefined> {
-  let stats: BigIntStats;
   try {
-    stats = await lstat(path, { bigint: true });
+    const stats = await lstat(path, { bigint: true });
+    const refusal = folderRefused ?? (await ownRefusal(path, stats));
+    return { path, kind: "file", stamp: fileStamp(path, stats), modifiedNs: stats.mtimeNs, refusal };
   } catch (error) {
     if (errorCode(error) === "ENOENT") return undefined;
     return {
@@ -77,13 +78,12 @@ async function fileCandidate(path: string, folderRefused: string | undefined): P
       failure: `${path} cannot be read: ${causeText(error)}`,
     };
   }
-  const stamp = fileStamp(path, stats);
-  const modifiedNs = stats.mtimeNs;
-  if (folderRefused !== undefined) return { path, kind: "file", stamp, modifiedNs, refusal: folderRefused };
-  const refusal = stats.isFile()
-    ? (fileRefusal(path, stats) ?? (await fileSystemRefusal(path)))
-    : `${path} is ${stats.isSymbolicLink() ? "a link" : "no file"}; put the disk's file itself there`;
-  return { path, kind: "file", stamp, modifiedNs, refusal };
+}
+
+/** Why a file is not trusted, whatever its folder is. */
+async function ownRefusal(path: string, stats: BigIntStats): Promise<string | undefined> {
+  if (stats.isFile()) return fileRefusal(path, stats) ?? fileSystemRefusal(path);
+  return `${path} is ${stats.isSymbolicLink() ? "a link" : "no file"}; put the disk's file itself there`;
 }
 
 /** The block devices that the configuration names. */

@@ -1,9 +1,9 @@
 import { type FSWatcher, watch } from "node:fs";
-import { lstat, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { tryStorage } from "../../runtime/host/ask-storage.ts";
+import { askStorage } from "../../runtime/host/ask-storage.ts";
 import { isDiskName } from "./disk-candidates.ts";
-import { folderRefusal } from "./trusted-path.ts";
+import { type FolderParts, type FolderState, folderState } from "./folder-state.ts";
+import { type LookJob, lookChild } from "./inspect-candidate.ts";
 
 /** The names and rights of some files. */
 const answerMs = 5000;
@@ -40,27 +40,35 @@ export class FolderWatch {
     return this.#watcher !== undefined;
   }
 
-  /** The look; to be called at the start and then now and then. */
+  /** The look; to be called at the start and then now and then. Waits so long for the folder; throws nothing. */
   async look(): Promise<void> {
-    // One whose file system hangs is not asked again until it answers.
+    // One whose file system hangs is not asked again until it may answer.
     if (this.#isLooking) return;
-    const look = async () => {
-      this.#isLooking = true;
-      try {
-        await this.#look();
-      } finally {
-        this.#isLooking = false;
-      }
-    };
-    await tryStorage(look, answerMs);
+    this.#isLooking = true;
+    const parts: FolderParts = { withRights: this.#looks % looksPerRights === 0, withNames: !this.isWatching };
+    const here = () => folderState(this.#folder, parts);
+    const job: LookJob = { type: "state", folder: this.#folder, parts };
+    let again: Promise<unknown> = Promise.resolve();
+    try {
+      const answer = await askStorage({ here, elsewhere: { file: lookChild, job }, timeoutMs: answerMs });
+      if ("value" in answer) this.#compare(answer.value, parts);
+      else again = "silent" in answer ? answer.silent : answer.unasked;
+    } catch {
+      // There was no process to ask; the next look may have one.
+    }
+    void again.then(() => {
+      this.#isLooking = false;
+    });
   }
 
-  async #look(): Promise<void> {
-    const place = await placeOf(this.#folder);
-    if (this.#looks++ % looksPerRights === 0) await this.#lookAtRights();
+  #compare({ place, refusal, names }: FolderState, { withRights }: FolderParts): void {
+    if (this.#isClosed) return;
+    this.#looks++;
+    // The rights of folders above change unseen, too.
+    if (withRights && refusal !== this.#refusal) this.#onChange(undefined, false);
+    if (withRights) this.#refusal = refusal;
     if (place === this.#watched && (place === "" || this.isWatching)) return;
     const isOther = place !== this.#watched;
-    if (this.#isClosed) return;
     if (isOther) {
       this.#stop();
       this.#watched = place;
@@ -71,9 +79,8 @@ export class FolderWatch {
       this.#onChange(undefined, false);
       return;
     }
-    const seen = await fingerprint(this.#folder);
-    if (isOther || seen !== this.#seen) this.#onChange(undefined, false);
-    this.#seen = seen;
+    if (isOther || names !== this.#seen) this.#onChange(undefined, false);
+    this.#seen = names;
   }
 
   close(): void {
@@ -84,14 +91,6 @@ export class FolderWatch {
   #stop(): void {
     this.#watcher?.close();
     this.#watcher = undefined;
-  }
-
-  /** The rights of folders above change unseen, too. */
-  async #lookAtRights(): Promise<void> {
-    const refusal = await folderRefusal(this.#folder).catch(() => undefined);
-    const isOther = refusal !== this.#refusal;
-    this.#refusal = refusal;
-    if (isOther) this.#onChange(undefined, false);
   }
 
   #start(): boolean {
@@ -111,22 +110,4 @@ export class FolderWatch {
       return false;
     }
   }
-}
-
-/** Which folder it is; empty when there is none. */
-async function placeOf(folder: string): Promise<string> {
-  const stats = await stat(folder).catch(() => undefined);
-  return stats?.isDirectory() ? `${stats.dev}:${stats.ino}` : "";
-}
-
-/** Another text whenever a disk in the folder is another one. */
-async function fingerprint(folder: string): Promise<string> {
-  const names = await readdir(folder).catch(() => []);
-  const files: string[] = [];
-  // One after the other: the file system may hang.
-  for (const name of names.filter(isDiskName).sort()) {
-    const stats = await lstat(join(folder, name), { bigint: true }).catch(() => undefined);
-    files.push(stats === undefined ? name : `${name}\0${stats.ino} ${stats.size} ${stats.ctimeNs}`);
-  }
-  return files.join("\0");
 }

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { findState, findUntil } from "../../../test/support/disk-finding.ts";
 import {
   attachHangingDevices,
@@ -30,6 +29,21 @@ const openFinder = async (
   scope.defer(() => finder.close());
   return finder;
 };
+
+/** Processes that look at devices, without those that have been killed and wait for their device. */
+async function childrenThatRun(): Promise<readonly string[]> {
+  const all = await readdir("/proc");
+  const running = await Promise.all(
+    all.filter(Number).map(async (pid) => {
+      const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+      const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+      const [state = "", parent] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+      const isOurs = parent === String(process.pid) && command.includes("look-child");
+      return isOurs && !/[DZX]/.test(state) ? [pid] : [];
+    }),
+  );
+  return running.flat();
+}
 
 const fixtures = new AsyncDisposableStack();
 let disk: SmallDisk;
@@ -65,8 +79,12 @@ test("six devices that hang keep neither files nor a seventh device from being r
     if (path !== healthy.path) assert.equal(reason, `${path} does not answer`);
   }
   for (let i = 0; i < 8; i++) await readFile("/proc/self/stat");
-  // What was given up has had the time to end where it could.
-  await sleep(1000);
+  // What was given up ends where it can before they answer: nothing but the devices tell then that they do.
+  const asking = await childrenThatRun();
+  await waitUntil("processes have ended", async () => {
+    const running = await childrenThatRun();
+    return asking.every((pid) => !running.includes(pid));
+  });
   for (const device of hanging) await device.answer();
   await findUntil(finder, (found) => found.every(({ state }) => state === "trusted"), 300_000);
 });

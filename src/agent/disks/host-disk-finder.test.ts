@@ -21,6 +21,7 @@ import { buildTestDisk } from "../../../test/support/disk-maker.ts";
 import { makeImage } from "../../../test/support/image-maker.ts";
 import { needs, needsRoot } from "../../../test/support/privileges.ts";
 import { run, waitUntil } from "../../../test/support/processes.ts";
+import { holdStorageThreads } from "../../../test/support/silent-storage.ts";
 import { makeSmallDisk, type SmallDisk } from "../../../test/support/small-disk.ts";
 import { file, tar } from "../../../test/support/tar-maker.ts";
 import { type Scope, temporaryDirectory } from "../../../test/support/temporary.ts";
@@ -259,6 +260,31 @@ describe("disks of the machine", { skip: needsRoot }, () => {
     await run("chmod", ["o+w", work]);
     assert.ok((await findState(finder, path, "refused")).reason.includes(work));
   });
+
+  for (const areThreadsHeld of [false, true]) {
+    const when = areThreadsHeld ? "when the threads for storage wait for others" : "however many they are";
+    test(`each folder is watched, ${when}`, async () => {
+      await using scope = new AsyncDisposableStack();
+      if (areThreadsHeld) await holdStorageThreads(scope);
+      const folders: string[] = [];
+      for (const name of ["a", "b", "c"]) folders.push(await temporaryDirectory(scope, name));
+      const places = { folders, devices: [], allow: [] };
+      // Nothing but inotify tells.
+      const finder = await HostDiskFinder.open({ places, state: new MemoryState(), pollMs: 3_600_000, lookMs });
+      scope.defer(() => finder.close());
+      const stop = AbortSignal.timeout(120_000);
+      const changes = finder.changes({ signal: stop })[Symbol.asyncIterator]();
+      // That of the watches that began.
+      assert.equal((await changes.next()).done, false);
+      assert.deepEqual(await statesOf(finder), {});
+      await deliver(small.path, join(folders[2] ?? "", "one.erofs"));
+      let states = {};
+      while (!("one.erofs" in states)) {
+        assert.equal((await changes.next()).done, false, "nothing was noticed");
+        states = await statesOf(finder);
+      }
+    });
+  }
 
   test("without inotify, folders are looked at now and then", { skip: needs("unshare") }, async () => {
     await using scope = new AsyncDisposableStack();

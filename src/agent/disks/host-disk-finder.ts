@@ -5,19 +5,18 @@ import { ErofsError } from "../../filesystem/erofs/erofs-error.ts";
 import { isStorageLate } from "../../runtime/host/ask-storage.ts";
 import { diskSourceOf } from "../../runtime/host/disk-source.ts";
 import { syncDirectory } from "../../runtime/host/sync-filesystem.ts";
-import { errorCode } from "../../runtime/host/system-calls.ts";
 import type { OpenDisk } from "../../runtime/runtime.ts";
 import { AgentError } from "../agent-error.ts";
 import type { DiskMemory, SeenDisk } from "../state/agent-state.ts";
 import { ChangeSignal } from "./change-signal.ts";
-import { type Candidate, deviceCandidates, lookAtFile } from "./disk-candidates.ts";
+import { type Candidate, deviceCandidates } from "./disk-candidates.ts";
 import type { DiskFinder, DiskIdentity, FoundDisk } from "./disk-finder.ts";
 import { DiskHealth, type DiskHealthOptions } from "./disk-health.ts";
 import { sameStamp } from "./disk-stamp.ts";
 import { FolderLooks } from "./folder-looks.ts";
 import { failedFinding, inspectInTime, notAllowed, type Openable, unreadable } from "./inspect-candidate.ts";
 import { allowEntry, type Finding, foundDisk, type KnownDisk, knownDisk } from "./known-disk.ts";
-import { openSame } from "./opened-candidate.ts";
+import { isWritten, openSame } from "./opened-candidate.ts";
 import { type DiskPlaces, PlaceWatch } from "./place-watch.ts";
 import { isSeeded, isSeen, withoutPlace, withSeen } from "./seen-disks.ts";
 import type { Verdict } from "./verification-protocol.ts";
@@ -50,7 +49,7 @@ export class HostDiskFinder implements DiskFinder {
   /** Paths that are looked at again though nothing shows a change. */
   readonly #stale = new Set<string>();
   /** Paths whose storage has been asked and has not answered yet. */
-  readonly #probing = new Map<string, Promise<void>>();
+  readonly #probing = new Map<string, Promise<boolean>>();
   readonly #health: DiskHealth;
   #places: DiskPlaces;
   #watch: PlaceWatch;
@@ -115,7 +114,8 @@ export class HostDiskFinder implements DiskFinder {
     let trusted = await this.#lookAgain(path);
     if (trusted.kind === "device" || isStorageLate()) {
       // Whoever gets it reads without a limit of time.
-      await this.#probe(path);
+      if (!(await this.#probe(path)))
+        throw new AgentError("not-trusted", `${path} cannot be asked now: too many devices do not answer`);
       trusted = await this.#lookAgain(path);
     }
     const { kind, stamp, identity } = trusted;
@@ -213,14 +213,25 @@ export class HostDiskFinder implements DiskFinder {
     await this.#inspect(candidate, known);
   }
 
-  /** `before`: what was known of its path. */
-  async #inspect(candidate: Openable, before: KnownDisk | undefined, isFresh = false): Promise<void> {
+  /** `before`: what was known of its path. Resolves to whether it could be asked. */
+  async #inspect(candidate: Openable, before: KnownDisk | undefined, isFresh = false): Promise<boolean> {
     const { path } = candidate;
     const asked = isFresh ? before : knownDisk(candidate, { type: "looking" }, before);
     if (asked !== undefined) this.#known.set(path, asked);
     const inspection = await inspectInTime(candidate, isFresh, this.#answerMs);
     // Another look came first.
-    if (this.#isClosed || this.#known.get(path) !== asked) return;
+    if (this.#isClosed || this.#known.get(path) !== asked) return true;
+    if ("unasked" in inspection) {
+      const isSame = before !== undefined && sameStamp(before.stamp, candidate.stamp);
+      const kept = isSame && before.finding.type === "broken" ? before : asked;
+      if (kept !== undefined) this.#known.set(path, kept);
+      void inspection.unasked.then(() => {
+        if (this.#known.get(path) !== kept) return;
+        if (isFresh) this.#changed.tell();
+        else this.#lookSoon(path);
+      });
+      return false;
+    }
     if ("silent" in inspection) {
       const finding = { ...unreadable(`${path} does not answer`), retryAtMs: Number.POSITIVE_INFINITY };
       const silent = knownDisk(candidate, finding, before);
@@ -228,28 +239,30 @@ export class HostDiskFinder implements DiskFinder {
       void inspection.silent.then(() => {
         if (this.#known.get(path) === silent) this.#lookSoon(path);
       });
-      return;
+      return true;
     }
     const { result } = inspection;
     // Of a disk that was trusted, and still says that it is the same, nothing else is asked.
     if (isFresh && before?.finding.type === "sound" && !("type" in result) && result.id === before.finding.identity.id)
-      return;
+      return true;
     const finding = "type" in result ? result : this.#judge(candidate, result);
     this.#known.set(path, knownDisk(candidate, finding, before));
+    return true;
   }
 
-  /** Asks the storage of a disk that is trusted whether its index can still be read. */
-  #probe(path: string): Promise<void> {
+  /** Asks the storage of a disk that is trusted whether its index can still be read. Resolves to whether it could be asked. */
+  #probe(path: string): Promise<boolean> {
     const known = this.#known.get(path);
-    if (known?.finding.type !== "sound") return Promise.resolve();
+    if (known?.finding.type !== "sound") return Promise.resolve(true);
     const probing = this.#probing.get(path) ?? this.#probeNow(path, known).finally(() => this.#probing.delete(path));
     this.#probing.set(path, probing);
     return probing;
   }
 
-  async #probeNow(path: string, known: KnownDisk): Promise<void> {
-    await this.#inspect({ ...known, path }, known, true);
+  async #probeNow(path: string, known: KnownDisk): Promise<boolean> {
+    const isAsked = await this.#inspect({ ...known, path }, known, true);
     if (this.#known.get(path) !== known) this.#changed.tell();
+    return isAsked;
   }
 
   /** Reads a disk in full again whose storage has failed somewhere; what it gives stays meanwhile. */
@@ -334,12 +347,7 @@ export class HostDiskFinder implements DiskFinder {
   }
 
   async #candidate(path: string): Promise<Candidate | undefined> {
-    if (this.#places.folders.includes(dirname(path))) {
-      return lookAtFile(path).catch((error: unknown) => {
-        if (errorCode(error) === "ENOENT") return undefined;
-        throw error;
-      });
-    }
+    if (this.#places.folders.includes(dirname(path))) return this.#folderLooks.lookAtFile(path);
     return (await deviceCandidates(this.#places.devices)).find((each) => each.path === path);
   }
 
@@ -371,22 +379,9 @@ export class HostDiskFinder implements DiskFinder {
       const { finding } = known;
       if (finding.type === "broken" && (finding.retryAtMs ?? Infinity) < performance.now()) this.#lookSoon(path);
       if (finding.type !== "busy") continue;
-      const isBusy = (await inspectIfFree(path)) === "busy";
+      const isBusy = await isWritten(path);
       if (!isBusy && this.#known.get(path) === known) this.#lookSoon(path);
     }
     await this.#health.look(new Map([...this.#known].map(([path, { finding }]) => [path, finding.type === "sound"])));
-  }
-}
-
-/** `busy` while somebody writes a file; growing all the while, it is not what the stamp says. */
-async function inspectIfFree(path: string): Promise<"busy" | "free"> {
-  const candidate = await lookAtFile(path).catch(() => undefined);
-  if (candidate?.stamp === undefined || candidate.refusal !== undefined) return "free";
-  try {
-    const handle = await openSame(path, "file", candidate.stamp);
-    await handle.close();
-    return "free";
-  } catch (error) {
-    return failedFinding(error, path, "file").type === "busy" ? "busy" : "free";
   }
 }

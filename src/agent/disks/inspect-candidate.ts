@@ -11,6 +11,7 @@ import { AgentError } from "../agent-error.ts";
 import type { SeenDisk } from "../state/agent-state.ts";
 import type { DiskIdentity } from "./disk-finder.ts";
 import { diskIdentity } from "./disk-identity.ts";
+import type { FolderParts } from "./folder-state.ts";
 import { HeldDevice } from "./held-device.ts";
 import type { Finding } from "./known-disk.ts";
 import { BusyFileError, openSame } from "./opened-candidate.ts";
@@ -36,8 +37,11 @@ export type Openable = {
 /** A device that is only busy answers within that time. */
 const answerMs = 30_000;
 
-/** `silent`: there was no answer in time; resolves when it is to be asked again. */
-export type Inspection = { readonly result: DiskIdentity | Finding } | { readonly silent: Promise<unknown> };
+/** `silent`: there was no answer in time. `unasked`: nobody could ask. They resolve when it is to be asked again. */
+export type Inspection =
+  | { readonly result: DiskIdentity | Finding }
+  | { readonly silent: Promise<unknown> }
+  | { readonly unasked: Promise<unknown> };
 
 /** As `inspectCandidate`, but waits for an answer only so long, and others that give none do not keep it waiting. */
 export async function inspectInTime(candidate: Openable, isFresh = false, timeoutMs = answerMs): Promise<Inspection> {
@@ -48,7 +52,9 @@ export async function inspectInTime(candidate: Openable, isFresh = false, timeou
     await using held = kind === "device" ? await HeldDevice.open(path) : undefined;
     const answer = await askStorage({ here, elsewhere: { file: lookChild, job }, timeoutMs });
     if ("value" in answer) return { result: withRetry(answer.value) };
-    return { silent: held?.untilAnswered() ?? answer.silent };
+    if ("unasked" in answer) return answer;
+    // A thread tells when it has its answer; of a process that was given up the device tells.
+    return { silent: (answer.isGivenUp ? held?.untilAnswered() : undefined) ?? answer.silent };
   } catch (error) {
     return { result: failedFinding(error, path, kind) };
   }
@@ -57,7 +63,9 @@ export async function inspectInTime(candidate: Openable, isFresh = false, timeou
 /** What a child of its own is asked; beside this file, be it a source or the bundle. */
 export type LookJob =
   | { readonly type: "inspect"; readonly candidate: Openable; readonly isFresh: boolean }
-  | { readonly type: "folder"; readonly folder: string };
+  | { readonly type: "folder"; readonly folder: string }
+  | { readonly type: "file"; readonly path: string }
+  | { readonly type: "state"; readonly folder: string; readonly parts: FolderParts };
 
 export const lookChild = new URL(`./look-child${extname(import.meta.filename)}`, import.meta.url);
 

@@ -1,9 +1,19 @@
 import { serveStorageJobs } from "../../runtime/host/storage-protocol.ts";
-import { fileCandidates } from "./disk-candidates.ts";
+import { fileCandidates, lookAtFile } from "./disk-candidates.ts";
+import { folderState } from "./folder-state.ts";
 import { inspectCandidate, type LookJob } from "./inspect-candidate.ts";
 
 // Looks at disks and folders that may never answer, when the threads of the agent wait for others.
 
-serveStorageJobs((job: LookJob) =>
-  job.type === "folder" ? fileCandidates(job.folder) : inspectCandidate(job.candidate, job.isFresh),
-);
+serveStorageJobs((job: LookJob): Promise<unknown> => {
+  switch (job.type) {
+    case "inspect":
+      return inspectCandidate(job.candidate, job.isFresh);
+    case "folder":
+      return fileCandidates(job.folder);
+    case "file":
+      return lookAtFile(job.path);
+    case "state":
+      return folderState(job.folder, job.parts);
+  }
+});

@@ -2,19 +2,22 @@ import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { AgentError } from "../agent-error.ts";
 import type { SeenDisk } from "../state/agent-state.ts";
+import { lookAtFile } from "./disk-candidates.ts";
 import { deviceStamp, fileStamp, sameStamp } from "./disk-stamp.ts";
 import { fileRefusal, writersOf } from "./trusted-path.ts";
 
 /** A file is open for writing: it will be taken later. */
 export class BusyFileError extends AgentError {}
 
+/** A named pipe would wait for its other end. */
+export const readOnlyFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
 /**
  * Opens a candidate for reading if it still is what `stamp` says: all that was looked at by its name is looked at once more at the
  * descriptor. Throws `AgentError` `not-trusted`, `BusyFileError` while somebody writes, and what `open(2)` gives.
  */
 export async function openSame(path: string, kind: "file" | "device", stamp: SeenDisk): Promise<FileHandle> {
-  // A named pipe would wait for its other end.
-  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  const handle = await open(path, readOnlyFlags);
   try {
     const stats = await handle.stat({ bigint: true });
     const isKind = kind === "file" ? stats.isFile() : stats.isBlockDevice();
@@ -32,5 +35,18 @@ export async function openSame(path: string, kind: "file" | "device", stamp: See
   } catch (error) {
     await handle.close();
     throw error;
+  }
+}
+
+/** Whether somebody writes a file; growing all the while, it is not what a stamp of it says. */
+export async function isWritten(path: string): Promise<boolean> {
+  try {
+    const candidate = await lookAtFile(path);
+    if (candidate?.stamp === undefined || candidate.refusal !== undefined) return false;
+    const handle = await openSame(path, "file", candidate.stamp);
+    await handle.close();
+    return false;
+  } catch (error) {
+    return error instanceof BusyFileError;
   }
 }

@@ -16,7 +16,7 @@ const held = new Set<Held>();
 const waiting: ((isFree: boolean) => void)[] = [];
 const children = new StorageChildren();
 
-export type StorageQuestion<T> = {
+type StorageQuestion<T> = {
   /** Asks in threads of the pool, one at a time. */
   readonly here: () => Promise<T>;
   /** Asks the same in a child, for when the threads wait for others. */
@@ -35,13 +35,6 @@ export async function askStorage<T>({ here, elsewhere, timeoutMs }: StorageQuest
   return answerInTime(inThread(thread, here), timeoutMs);
 }
 
-/** As `askStorage`, for what need not be known: `undefined` when no thread is free, or none answers in time. */
-export async function tryStorage<T>(here: () => Promise<T>, timeoutMs: number): Promise<T | undefined> {
-  if (held.size >= mostThreads) return undefined;
-  const answer = await answerInTime(inThread(holdThread(), here), timeoutMs);
-  return "silent" in answer ? undefined : answer.value;
-}
-
 /** Whether something that was asked has not answered for a while. */
 export function isStorageLate(): boolean {
   return [...held].some(({ isLate }) => isLate);
@@ -49,7 +42,7 @@ export function isStorageLate(): boolean {
 
 async function answerInTime<T>(asked: Promise<T>, timeoutMs: number): Promise<StorageAnswer<T>> {
   const late = Promise.withResolvers<StorageAnswer<T>>();
-  const timer = setTimeout(() => late.resolve({ silent: asked.catch(() => {}) }), timeoutMs);
+  const timer = setTimeout(() => late.resolve({ silent: asked.catch(() => {}), isGivenUp: false }), timeoutMs);
   try {
     return await Promise.race([asked.then((value) => ({ value })), late.promise]);
   } finally {

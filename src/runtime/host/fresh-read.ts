@@ -10,11 +10,11 @@ const adviceNotNeeded = 4;
 /** Storage that is busy answers late; one that takes so long does not. */
 const answerMs = 30_000;
 
-/** For one that did not answer when it was asked last. */
+/** For one that did not answer when it was asked last. Twice as long each time, as it may only be slow; after all the time that there is, this again. */
 const answerAgainMs = 2000;
 
-/** By device and path: what was not answered when it was asked last. */
-const unanswered = new Set<string>();
+/** By device and path: how long what was not answered has the next time. */
+const unanswered = new Map<string, number>();
 
 /** By device and path: reads that have not been answered. */
 const waiting = new Map<string, { readonly settled: Promise<unknown>; isLate: boolean }>();
@@ -54,18 +54,24 @@ export async function readFresh(
   };
   try {
     const here = () => readNow(path, maxBytes);
+    const limitMs = Math.min(timeoutMs, unanswered.get(key) ?? timeoutMs);
     const answer = await askStorage({
       here,
       elsewhere: { file: childFile, job: { path, maxBytes } },
-      timeoutMs: unanswered.has(key) ? Math.min(timeoutMs, answerAgainMs) : timeoutMs,
+      timeoutMs: limitMs,
     });
-    unanswered.delete(key);
+    if ("unasked" in answer)
+      throw new HostError(
+        "refused",
+        `${path} cannot be read now: too many processes wait for devices that do not answer`,
+      );
     if ("value" in answer) {
+      unanswered.delete(key);
       const { buffer, byteOffset, byteLength } = answer.value;
       return Buffer.from(buffer, byteOffset, byteLength);
     }
     own.isLate = true;
-    unanswered.add(key);
+    unanswered.set(key, limitMs < timeoutMs ? limitMs * 2 : answerAgainMs);
     void answer.silent.then(end);
     throw silent();
   } finally {

@@ -38,6 +38,13 @@ test("one that never answers is given up when others wait for their turn", { ski
   await given.silent;
 });
 
+test("nobody is asked, and nothing said of the storage, where too many cannot be ended", async () => {
+  const children = new StorageChildren({ mostAbandoned: 0, againMs: 10 });
+  const answer = await children.ask({ file, job: { path: import.meta.filename, maxBytes: 10 } }, 3_600_000);
+  assert.ok("unasked" in answer);
+  await answer.unasked;
+});
+
 test("a program that cannot run is an error, and not waited for", async () => {
   const children = new StorageChildren();
   await assert.rejects(children.ask({ file: new URL("./none.ts", file), job: {} }, 3_600_000), /has ended/);

@@ -5,7 +5,7 @@ import { ChildError, type FromStorageChild, type StorageAnswer } from "./storage
 /** A question for a child: `file` is its program, which calls `serveStorageJobs`; `job` has to survive a structured clone. */
 export type StorageJob = { readonly file: URL; readonly job: unknown };
 
-export type ChildLimits = {
+type ChildLimits = {
   /** Children that work at once; each takes some 50 MB. */
   readonly most: number;
   /** Of those that were given up, as many may be left: they end when their device answers, as no signal reaches them before. */
@@ -14,11 +14,11 @@ export type ChildLimits = {
   readonly crowdedMs: number;
   /** Where nothing tells that a device answers again, it is asked again after so long. */
   readonly againMs: number;
-  /** A child that has nothing to do ends after so long. */
+  /** A child that has nothing to do ends after so long; it outlives the pause between two looks at folders. */
   readonly idleMs: number;
 };
 
-const defaultLimits: ChildLimits = { most: 4, mostAbandoned: 8, crowdedMs: 5000, againMs: 10_000, idleMs: 1000 };
+const defaultLimits: ChildLimits = { most: 4, mostAbandoned: 8, crowdedMs: 5000, againMs: 10_000, idleMs: 5000 };
 
 /** A process that waits for nothing ends sooner. */
 const killMs = 200;
@@ -53,7 +53,7 @@ export class StorageChildren {
     }
     if (this.#abandoned.size >= this.#limits.mostAbandoned) {
       this.#next();
-      return { silent: this.#oneEnds() };
+      return { unasked: this.#oneEnds() };
     }
     const child = this.#take(file.href);
     const given = Promise.withResolvers<StorageAnswer<T>>();
@@ -61,7 +61,7 @@ export class StorageChildren {
       file: file.href,
       process: child,
       sinceMs: performance.now(),
-      giveUp: () => given.resolve({ silent: this.#abandon(child) }),
+      giveUp: () => given.resolve({ silent: this.#abandon(child), isGivenUp: true }),
     };
     this.#working.add(working);
     const timer = setTimeout(() => working.giveUp(), timeoutMs);
@@ -90,7 +90,8 @@ export class StorageChildren {
   }
 
   #take(file: string): ChildProcess {
-    for (const [child, idle] of this.#idle) {
+    // The last that worked: the others end meanwhile.
+    for (const [child, idle] of [...this.#idle].reverse()) {
       if (idle.file !== file || !child.connected) continue;
       clearTimeout(idle.timer);
       this.#idle.delete(child);

@@ -1,7 +1,12 @@
 import { errorCode } from "./system-calls.ts";
 
-/** What a question to storage came to. `silent`: no answer in time; resolves when it is worth asking again. */
-export type StorageAnswer<T> = { readonly value: T } | { readonly silent: Promise<unknown> };
+/** What a question to storage came to. The promises resolve when it is worth asking again. */
+export type StorageAnswer<T> =
+  | { readonly value: T }
+  /** There was no answer in time. `isGivenUp`: nobody waits for one any more. */
+  | { readonly silent: Promise<unknown>; readonly isGivenUp: boolean }
+  /** Nobody could be sent to ask: it says nothing of the storage. */
+  | { readonly unasked: Promise<unknown> };
 
 type SentError = { readonly code: string | undefined; readonly message: string };
 
