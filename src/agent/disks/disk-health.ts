@@ -1,9 +1,14 @@
 import { realpath } from "node:fs/promises";
 import { dirname } from "node:path";
+import { askStorage } from "../../runtime/host/ask-storage.ts";
 import { readMountTable } from "../../runtime/host/mount-table.ts";
 import type { Condition } from "../../runtime/runtime.ts";
 import { devicesBelow } from "./disk-devices.ts";
+import { type LookJob, lookChild } from "./inspect-candidate.ts";
 import { KernelErrors } from "./kernel-errors.ts";
+
+/** The names of some files, and what sysfs tells. */
+const answerMs = 5000;
 
 export type DiskHealthOptions = {
   /** How often the index of each disk is read from its storage; a minute when left out. */
@@ -35,6 +40,7 @@ export class DiskHealth {
   /** By path: whether the file system that a disk lies on could be written when it was seen first. */
   readonly #wasWritable = new Map<string, boolean>();
   readonly #readOnly = new Set<string>();
+  readonly #silent = new Set<string>();
   #probedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: Health) {
@@ -57,7 +63,7 @@ export class DiskHealth {
     for (const remembered of [this.#doubts, this.#doubtedMs, this.#wasWritable, this.#readOnly])
       for (const path of [...remembered.keys()]) if (!known.has(path)) remembered.delete(path);
     const failed = this.#kernel.read();
-    if (failed.size > 0) for (const path of trusted) if (await standsOn(path, failed)) this.#doubts.add(path);
+    if (failed.size > 0) for (const path of trusted) if (await this.#standsOn(path, failed)) this.#doubts.add(path);
     if (nowMs - this.#probedMs >= probeMs) {
       this.#probedMs = nowMs;
       await this.#lookForReadOnly(trusted);
@@ -79,8 +85,11 @@ export class DiskHealth {
   async #lookForReadOnly(trusted: readonly string[]): Promise<void> {
     if (trusted.length === 0) return;
     const table = await readMountTable("self");
+    const folders = new Map<string, string | undefined>();
+    for (const folder of new Set(trusted.map((path) => dirname(path))))
+      folders.set(folder, await this.#ask(folder, () => realpath(folder), { type: "realpath", folder }));
     for (const path of trusted) {
-      const folder = await realpath(dirname(path)).catch(() => undefined);
+      const folder = folders.get(dirname(path));
       const mount = folder === undefined ? undefined : table.containing(folder);
       if (mount === undefined || mount.type === "devtmpfs") continue;
       const isWritable = !mount.superOptions.includes("ro");
@@ -95,9 +104,22 @@ export class DiskHealth {
       }
     }
   }
-}
 
-async function standsOn(path: string, failed: ReadonlySet<string>): Promise<boolean> {
-  const devices = await devicesBelow(path).catch(() => new Set<string>());
-  return [...failed].some((name) => devices.has(name));
+  async #standsOn(path: string, failed: ReadonlySet<string>): Promise<boolean> {
+    const devices = await this.#ask(dirname(path), () => devicesBelow(path), { type: "devices", path });
+    return devices !== undefined && [...failed].some((name) => devices.has(name));
+  }
+
+  /** `undefined` where nothing can be said, or the folder does not answer: it is not asked again until it may. */
+  async #ask<T>(folder: string, here: () => Promise<T>, job: LookJob): Promise<T | undefined> {
+    if (this.#silent.has(folder)) return undefined;
+    const answer = await askStorage({ here, elsewhere: { file: lookChild, job }, timeoutMs: answerMs }).catch(
+      () => undefined,
+    );
+    if (answer === undefined) return undefined;
+    if ("value" in answer) return answer.value;
+    this.#silent.add(folder);
+    void ("silent" in answer ? answer.silent : answer.unasked).then(() => this.#silent.delete(folder));
+    return undefined;
+  }
 }

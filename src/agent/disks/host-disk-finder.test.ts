@@ -21,7 +21,7 @@ import { buildTestDisk } from "../../../test/support/disk-maker.ts";
 import { makeImage } from "../../../test/support/image-maker.ts";
 import { needs, needsRoot } from "../../../test/support/privileges.ts";
 import { run, waitUntil } from "../../../test/support/processes.ts";
-import { holdStorageThreads } from "../../../test/support/silent-storage.ts";
+import { holdStorageThreads, replaceChildren } from "../../../test/support/silent-storage.ts";
 import { makeSmallDisk, type SmallDisk } from "../../../test/support/small-disk.ts";
 import { file, tar } from "../../../test/support/tar-maker.ts";
 import { type Scope, temporaryDirectory } from "../../../test/support/temporary.ts";
@@ -259,6 +259,22 @@ describe("disks of the machine", { skip: needsRoot }, () => {
     await findUntil(finder, (found) => found.length === 1 && found[0]?.path === path && found[0].state === "trusted");
     await run("chmod", ["o+w", work]);
     assert.ok((await findState(finder, path, "refused")).reason.includes(work));
+  });
+
+  test("a trusted disk stays so while its folder does not answer, and is not opened meanwhile", async () => {
+    await using scope = new AsyncDisposableStack();
+    const folder = await temporaryDirectory(scope, "disks");
+    const path = await deliver(small.path, join(folder, "one.erofs"));
+    const finder = await openFinder(scope, [folder]);
+    await findState(finder, path, "trusted");
+    await holdStorageThreads(scope);
+    await replaceChildren(scope, "exec sleep 1000");
+    const states = (await finder.find({ signal })).map((disk) => [disk.path, disk.state]);
+    assert.deepEqual(states, [
+      [folder, "broken"],
+      [path, "trusted"],
+    ]);
+    await assert.rejects(finder.open(path), failsAs("not-trusted", "does not answer"));
   });
 
   for (const areThreadsHeld of [false, true]) {

@@ -16,7 +16,7 @@ import { sameStamp } from "./disk-stamp.ts";
 import { FolderLooks } from "./folder-looks.ts";
 import { failedFinding, inspectInTime, notAllowed, type Openable, unreadable } from "./inspect-candidate.ts";
 import { allowEntry, type Finding, foundDisk, type KnownDisk, knownDisk } from "./known-disk.ts";
-import { isWritten, openSame } from "./opened-candidate.ts";
+import { isBeingWritten, openSame } from "./opened-candidate.ts";
 import { type DiskPlaces, PlaceWatch } from "./place-watch.ts";
 import { isSeeded, isSeen, withoutPlace, withSeen } from "./seen-disks.ts";
 import type { Verdict } from "./verification-protocol.ts";
@@ -379,7 +379,8 @@ export class HostDiskFinder implements DiskFinder {
       const { finding } = known;
       if (finding.type === "broken" && (finding.retryAtMs ?? Infinity) < performance.now()) this.#lookSoon(path);
       if (finding.type !== "busy") continue;
-      const isBusy = await isWritten(path);
+      const candidate = await this.#folderLooks.lookAtFile(path).catch(() => undefined);
+      const isBusy = candidate !== undefined && (await isBeingWritten(candidate));
       if (!isBusy && this.#known.get(path) === known) this.#lookSoon(path);
     }
     await this.#health.look(new Map([...this.#known].map(([path, { finding }]) => [path, finding.type === "sound"])));

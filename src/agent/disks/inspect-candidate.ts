@@ -65,6 +65,8 @@ export type LookJob =
   | { readonly type: "inspect"; readonly candidate: Openable; readonly isFresh: boolean }
   | { readonly type: "folder"; readonly folder: string }
   | { readonly type: "file"; readonly path: string }
+  | { readonly type: "realpath"; readonly folder: string }
+  | { readonly type: "devices"; readonly path: string }
   | { readonly type: "state"; readonly folder: string; readonly parts: FolderParts };
 
 export const lookChild = new URL(`./look-child${extname(import.meta.filename)}`, import.meta.url);

@@ -1,5 +1,7 @@
+import { realpath } from "node:fs/promises";
 import { serveStorageJobs } from "../../runtime/host/storage-protocol.ts";
 import { fileCandidates, lookAtFile } from "./disk-candidates.ts";
+import { devicesBelow } from "./disk-devices.ts";
 import { folderState } from "./folder-state.ts";
 import { inspectCandidate, type LookJob } from "./inspect-candidate.ts";
 
@@ -13,6 +15,10 @@ serveStorageJobs((job: LookJob): Promise<unknown> => {
       return fileCandidates(job.folder);
     case "file":
       return lookAtFile(job.path);
+    case "realpath":
+      return realpath(job.folder);
+    case "devices":
+      return devicesBelow(job.path);
     case "state":
       return folderState(job.folder, job.parts);
   }

@@ -2,7 +2,7 @@ import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { AgentError } from "../agent-error.ts";
 import type { SeenDisk } from "../state/agent-state.ts";
-import { lookAtFile } from "./disk-candidates.ts";
+import type { Candidate } from "./disk-candidates.ts";
 import { deviceStamp, fileStamp, sameStamp } from "./disk-stamp.ts";
 import { fileRefusal, writersOf } from "./trusted-path.ts";
 
@@ -39,11 +39,10 @@ export async function openSame(path: string, kind: "file" | "device", stamp: See
 }
 
 /** Whether somebody writes a file; growing all the while, it is not what a stamp of it says. */
-export async function isWritten(path: string): Promise<boolean> {
+export async function isBeingWritten({ path, stamp, refusal }: Candidate): Promise<boolean> {
+  if (stamp === undefined || refusal !== undefined) return false;
   try {
-    const candidate = await lookAtFile(path);
-    if (candidate?.stamp === undefined || candidate.refusal !== undefined) return false;
-    const handle = await openSame(path, "file", candidate.stamp);
+    const handle = await openSame(path, "file", stamp);
     await handle.close();
     return false;
   } catch (error) {
