@@ -62,7 +62,7 @@ export async function checkImplied(
   for (const [nid, { place, parentNid }] of implied) {
     const inode = await disk.image.inode(nid);
     const parent = await disk.image.inode(parentNid);
-    const model = await directoryBelow(disk, namesOf(place), below);
+    const model = await directoryBelow(disk, namesBelow(place, rootPlace), below);
     const difference = await impliedDifference(disk, inode, parent, model, !inherits);
     if (difference !== undefined) problems.add(`/${tree}${showPlace(place)}`, difference);
     if (problems.isFull) return;
@@ -119,10 +119,10 @@ export async function lowerRoots(
   return below;
 }
 
-/** From the last to the first. */
-function namesOf(place: Place): readonly Buffer[] {
+/** Names of a place below another one, from the last to the first. */
+export function namesBelow(place: Place, above: Place): readonly Buffer[] {
   const names: Buffer[] = [];
-  for (let at = place; at.parent !== undefined; at = at.parent) names.push(at.name);
+  for (let at = place; at.parent !== undefined && at.depth > above.depth; at = at.parent) names.push(at.name);
   return names;
 }
 

@@ -1,4 +1,3 @@
-import type { Place } from "../../filesystem/erofs/checker/place.ts";
 import { direntType } from "../../filesystem/erofs/constants.ts";
 import type { Inode } from "../../filesystem/erofs/reader/inode-parser.ts";
 import { directoryEntries } from "../../filesystem/erofs/reader/lookup.ts";
@@ -11,7 +10,7 @@ import { sameXattrs, withoutOverlayXattrs } from "./inode-attributes.ts";
 const otherXattrs = "has other xattrs";
 
 /** A directory of a tree, and where its xattrs may come from besides its own layer. */
-export type InheritingDirectory = {
+type InheritingDirectory = {
   readonly xattrs: readonly Xattr[];
   /** `undefined` where the tree takes nothing from elsewhere. */
   readonly lower: LowerLayers | undefined;
@@ -37,9 +36,9 @@ export class LowerLayers {
   }
 
   /** Whether a directory below has an ACL: what is made in it inherits that, and the tree does not say where. */
-  async haveAcls(): Promise<boolean> {
+  async haveAcls(signal: AbortSignal | undefined): Promise<boolean> {
     for (const root of await this.#below()) {
-      const known = rootsWithAcls.get(root) ?? (await hasAcls(this.#disk, root));
+      const known = rootsWithAcls.get(root) ?? (await hasAcls(this.#disk, root, signal));
       rootsWithAcls.set(root, known);
       if (known) return true;
     }
@@ -54,10 +53,11 @@ export class LowerLayers {
 /** Many trees have the same layers below, whose roots are looked up once. */
 const rootsWithAcls = new WeakMap<Inode, boolean>();
 
-/** Whether a directory of a tree has an ACL. */
-export async function hasAcls({ image }: DiskReader, root: Inode): Promise<boolean> {
+/** Whether a directory of a tree has an ACL. Throws `ErofsError` where it cannot be read, and the reason of `signal`. */
+export async function hasAcls({ image }: DiskReader, root: Inode, signal: AbortSignal | undefined): Promise<boolean> {
   const stack = [root];
   for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
+    signal?.throwIfAborted();
     if ((await image.xattrs(next)).some(({ name }) => isAcl(name))) return true;
     for await (const { type, nid } of directoryEntries(image, next))
       if (type === direntType.directory) stack.push(await image.inode(nid));
@@ -94,13 +94,6 @@ export async function directoryXattrDifference(
     if (alone.some(notAmong(kept))) return otherXattrs;
   }
   return undefined;
-}
-
-/** Names of a place below another one, from the last to the first. */
-export function namesBelow(place: Place, above: Place): readonly Buffer[] {
-  const names: Buffer[] = [];
-  for (let at = place; at.parent !== undefined && at.depth > above.depth; at = at.parent) names.push(at.name);
-  return names;
 }
 
 function compared(xattrs: readonly Xattr[], areAclsSame: boolean): readonly Xattr[] {

@@ -7,14 +7,9 @@ import { openInnerFile } from "../../filesystem/erofs/reader/file-data.ts";
 import { type Inode, isRegular } from "../../filesystem/erofs/reader/inode-parser.ts";
 import type { DiskReader } from "../reader/disk-reader.ts";
 import { contentOfInode, dataDifference } from "../reader/inode-content.ts";
-import type { ImpliedDirectories } from "./implied-directories.ts";
-import {
-  directoryXattrDifference,
-  hasAcls,
-  type LowerLayers,
-  namesBelow,
-  otherXattrDifference,
-} from "./inherited-xattrs.ts";
+import { guard } from "./guard.ts";
+import { type ImpliedDirectories, namesBelow } from "./implied-directories.ts";
+import { directoryXattrDifference, hasAcls, type LowerLayers, otherXattrDifference } from "./inherited-xattrs.ts";
 import { differenceOf, withoutOverlayXattrs } from "./inode-attributes.ts";
 import { checkTwins } from "./twin-tree-check.ts";
 
@@ -64,9 +59,11 @@ export async function checkLayerImage(
     problems.add(path, "does not consist of its superblock, the layer's contents and its metadata");
     return next;
   }
-  const image = await ErofsImage.open(openInnerFile(disk.image, file, path), { cacheBytes: 16 << 20 });
-  const isTree = await checkInner(disk, image, layer, path, problems, signal);
-  if (isTree) await compareTree(disk, image, layer, path, places, problems, signal);
+  await guard(problems, path, async () => {
+    const image = await ErofsImage.open(openInnerFile(disk.image, file, path), { cacheBytes: 16 << 20 });
+    const isTree = await checkInner(disk, image, layer, path, problems, signal);
+    if (isTree) await compareTree(disk, image, layer, path, places, problems, signal);
+  });
   return next;
 }
 
@@ -133,7 +130,8 @@ async function compareTree(
   const { lower } = layer;
   const treeRoot = await disk.lookup(layer.tree);
   // ACLs of its own directories reach into implied ones, which the image has bare.
-  const areAclsSame = lower !== undefined && !(await lower.haveAcls()) && !(await hasAcls(disk, treeRoot));
+  const areAclsSame =
+    lower !== undefined && !(await lower.haveAcls(signal)) && !(await hasAcls(disk, treeRoot, signal));
   const xattrsOf = (inodes: { readonly tree: Inode; readonly twin: Inode }) =>
     Promise.all([disk.image.xattrs(inodes.tree), image.xattrs(inodes.twin)]);
   await checkTwins(

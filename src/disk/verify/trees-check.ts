@@ -8,9 +8,10 @@ import { chunkBytes } from "../../layers/content.ts";
 import { DiskError } from "../disk-error.ts";
 import { areaKind } from "../files-format.ts";
 import type { DiskReader } from "../reader/disk-reader.ts";
-import { checkImplied, findImplied } from "./implied-directories.ts";
-import type { ExpectedTrees } from "./index-check.ts";
-import { directoryXattrDifference, LowerLayers, namesBelow, otherXattrDifference } from "./inherited-xattrs.ts";
+import { guard } from "./guard.ts";
+import { checkImplied, findImplied, type ImpliedDirectories, namesBelow } from "./implied-directories.ts";
+import type { ExpectedLayer, ExpectedTrees } from "./index-check.ts";
+import { directoryXattrDifference, LowerLayers, otherXattrDifference } from "./inherited-xattrs.ts";
 import { differenceOf } from "./inode-attributes.ts";
 import { LayerContents } from "./layer-contents.ts";
 import { checkLayerImage } from "./layer-image-check.ts";
@@ -98,10 +99,7 @@ function checkOwnInode(inode: Inode, place: Place, created: number, problems: Pr
   if (!isPlain) problems.add(showPlace(place), "has other attributes than what Nodewarm adds to a disk");
 }
 
-/**
- * Trees of the same layer in different chains differ in the attributes of implied directories only, and share all other inodes. Where they
- * inherit from the layers below, their xattrs may differ in what those give, and inodes are shared or not.
- */
+/** Each tree by itself, and those of one layer in different chains against the first of them. */
 async function checkChainTrees(
   disk: DiskReader,
   expected: ExpectedTrees,
@@ -110,50 +108,74 @@ async function checkChainTrees(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const rootsByPath = new Map<string, Inode>();
-  for (const [path, { diffIDHex, impliedDirectories, inherits, stack, height }] of expected.layers) {
-    const implied = await findImplied(disk, path, impliedDirectories);
-    if (implied.size !== impliedDirectories.length) {
-      problems.add(`/${path}`, "the index names implied directories that it does not have");
-    }
-    await checkImplied(disk, path, implied, { stack, height, inherits }, rootsByPath, problems);
-    const first = treeOfDiffID.get(diffIDHex);
-    if (first === undefined || first === path) continue;
-    const { image } = disk;
-    const firstLayer = expected.layers.get(first);
-    const differ = inherits || firstLayer?.inherits === true;
-    const lowers = [firstLayer, { stack, height }].map((layer) => layer && new LowerLayers(disk, layer, rootsByPath));
-    let areAclsSame = true;
-    for (const lower of differ ? lowers : []) areAclsSame &&= (await lower?.haveAcls()) === false;
-    const start = placeOf(path);
-    const roots = [first, path].map(async (tree) => ({ image, nid: (await disk.lookup(tree)).nid }));
-    await checkTwins(
-      await roots[0],
-      await roots[1],
-      start,
-      {
-        directory: async (a, b, place) => {
-          if (implied.has(b.nid)) return undefined;
-          const [xattrs, others] = [await image.xattrs(a), await image.xattrs(b)];
-          if (!differ) return differenceOf(b, others, a, xattrs);
-          return (
-            differenceOf(b, [], a, []) ??
-            directoryXattrDifference(
-              { xattrs, lower: lowers[0] },
-              { xattrs: others, lower: lowers[1] },
-              () => namesBelow(place, start),
-              areAclsSame,
-            )
-          );
-        },
-        other: async (a, b) => {
-          if (a === b) return undefined;
-          return differ ? copyDifference(image, a, b, areAclsSame) : `is inode ${b}, but ${a} in ${first}`;
-        },
-      },
-      problems,
-      signal,
-    );
+  for (const [path, layer] of expected.layers) {
+    await guard(problems, `/${path}`, async () => {
+      const implied = await findImplied(disk, path, layer.impliedDirectories);
+      if (implied.size !== layer.impliedDirectories.length) {
+        problems.add(`/${path}`, "the index names implied directories that it does not have");
+      }
+      await checkImplied(disk, path, implied, layer, rootsByPath, problems);
+      const first = treeOfDiffID.get(layer.diffIDHex);
+      const firstLayer = first === undefined ? undefined : expected.layers.get(first);
+      if (first === undefined || firstLayer === undefined || first === path) return;
+      const pair = [
+        { path: first, layer: firstLayer },
+        { path, layer },
+      ] as const;
+      await checkTwinTrees(disk, pair, implied, rootsByPath, problems, signal);
+    });
   }
+}
+
+type ExpectedTree = { readonly path: string; readonly layer: ExpectedLayer };
+
+/**
+ * Trees of the same layer in different chains differ in the attributes of implied directories only, and share all other inodes. Where they
+ * inherit from the layers below, their xattrs may differ in what those give, and inodes are shared or not.
+ */
+async function checkTwinTrees(
+  disk: DiskReader,
+  [first, second]: readonly [ExpectedTree, ExpectedTree],
+  /** Of `second`. */
+  implied: ImpliedDirectories,
+  /** Those of layer trees that were looked up before, by path. */
+  rootsByPath: Map<string, Inode>,
+  problems: ProblemList,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { image } = disk;
+  const differ = first.layer.inherits || second.layer.inherits;
+  const lowers = [first, second].map(({ layer }) => new LowerLayers(disk, layer, rootsByPath));
+  let areAclsSame = true;
+  for (const lower of differ ? lowers : []) areAclsSame &&= !(await lower.haveAcls(signal));
+  const start = placeOf(second.path);
+  await checkTwins(
+    { image, nid: (await disk.lookup(first.path)).nid },
+    { image, nid: (await disk.lookup(second.path)).nid },
+    start,
+    {
+      directory: async (a, b, place) => {
+        if (implied.has(b.nid)) return undefined;
+        const [xattrs, others] = [await image.xattrs(a), await image.xattrs(b)];
+        if (!differ) return differenceOf(b, others, a, xattrs);
+        return (
+          differenceOf(b, [], a, []) ??
+          directoryXattrDifference(
+            { xattrs, lower: lowers[0] },
+            { xattrs: others, lower: lowers[1] },
+            () => namesBelow(place, start),
+            areAclsSame,
+          )
+        );
+      },
+      other: async (a, b) => {
+        if (a === b) return undefined;
+        return differ ? copyDifference(image, a, b, areAclsSame) : `is inode ${b}, but ${a} in ${first.path}`;
+      },
+    },
+    problems,
+    signal,
+  );
 }
 
 /** Two inodes that have all in common, but perhaps ACLs. */

@@ -1,11 +1,10 @@
 import { type Place, placeInside, showPlace } from "../../filesystem/erofs/checker/place.ts";
 import type { ProblemList } from "../../filesystem/erofs/checker/problem-list.ts";
 import { direntType } from "../../filesystem/erofs/constants.ts";
-import { ErofsError } from "../../filesystem/erofs/erofs-error.ts";
 import { DirectoryCursor } from "../../filesystem/erofs/reader/directory-cursor.ts";
 import type { ErofsImage } from "../../filesystem/erofs/reader/erofs-image.ts";
 import type { Inode } from "../../filesystem/erofs/reader/inode-parser.ts";
-import { DiskError } from "../disk-error.ts";
+import { isDamage } from "./guard.ts";
 
 export type TwinRules = {
   /** Compares two directories; returns what is wrong. */
@@ -57,7 +56,7 @@ export async function checkTwins(
         report(`the trees differ where one has ${JSON.stringify(expected)} and the other ${JSON.stringify(found)}`);
       }
     } catch (error) {
-      if (!(error instanceof ErofsError) && !(error instanceof DiskError)) throw error;
+      if (!isDamage(error)) throw error;
       report(error.message);
     }
   }

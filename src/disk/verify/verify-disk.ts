@@ -1,12 +1,10 @@
 import type { ByteSource } from "../../filesystem/byte-source.ts";
 import { type Problem, ProblemList } from "../../filesystem/erofs/checker/problem-list.ts";
-import { ErofsError } from "../../filesystem/erofs/erofs-error.ts";
-import { CodedError } from "../../oci/coded-error.ts";
-import { DiskError } from "../disk-error.ts";
 import { DiskReader } from "../reader/disk-reader.ts";
 import { type Blob, listBlobs } from "./blob-hashes.ts";
 import { checkData } from "./data-check.ts";
 import { checkDocuments } from "./document-check.ts";
+import { guard, isDamage } from "./guard.ts";
 import { checkFolders, checkIndex, checkIndexText } from "./index-check.ts";
 import { checkTrees } from "./trees-check.ts";
 
@@ -82,19 +80,4 @@ async function openForVerify(source: ByteSource, problems: ProblemList): Promise
     problems.add("disk", error.message);
     return undefined;
   }
-}
-
-/** Damage that stops one check is a problem; the others go on. */
-async function guard<T>(problems: ProblemList, place: string, check: () => Promise<T>): Promise<T | undefined> {
-  try {
-    return await check();
-  } catch (error) {
-    if (!isDamage(error)) throw error;
-    problems.add(place, error.message);
-    return undefined;
-  }
-}
-
-function isDamage(error: unknown): error is CodedError<string> {
-  return error instanceof CodedError && (error instanceof DiskError || error instanceof ErofsError);
 }

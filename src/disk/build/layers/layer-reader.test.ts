@@ -3,6 +3,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { sha256 } from "../../../../test/support/image-maker.ts";
+import { waitUntil } from "../../../../test/support/processes.ts";
 import { directory, file, symbolicLink, tar } from "../../../../test/support/tar-maker.ts";
 import { LayerError } from "../../../layers/layer-error.ts";
 import type { LayerResult } from "../../../layers/read-layer.ts";
@@ -124,12 +125,12 @@ for (const [name, Reader] of Object.entries(readers)) {
   test(`${name}: an abort lets go of the input of a layer that waits until its contents are taken`, async () => {
     await withReader(new Reader(1), async (reader) => {
       const stop = new AbortController();
-      const letGo = Promise.withResolvers<void>();
+      let isLetGo = false;
       async function* held(): AsyncGenerator<Uint8Array> {
         try {
           yield* pieces(large);
         } finally {
-          letGo.resolve();
+          isLetGo = true;
         }
       }
       const running = await reader.start(large.task, held(), stop.signal, () => {});
@@ -138,7 +139,7 @@ for (const [name, Reader] of Object.entries(readers)) {
       const reason = new Error("enough");
       stop.abort(reason);
       await assert.rejects(running.ended, reason);
-      await letGo.promise;
+      await waitUntil("the input is let go of", async () => isLetGo);
     });
   });
 
