@@ -15,7 +15,8 @@ export class YoungGarbage {
   #bytes = 0;
 
   constructor() {
-    this.#collect = globalThis.gc ?? exposed();
+    setFlagsFromString("--expose-gc");
+    this.#collect = runInNewContext("gc");
   }
 
   /** Says that buffers of so many bytes were made. */
@@ -30,10 +31,4 @@ export class YoungGarbage {
   collectAll(): void {
     this.#collect({ type: "major" });
   }
-}
-
-/** Where the program was started without `--expose-gc`. */
-function exposed(): Collect {
-  setFlagsFromString("--expose-gc");
-  return runInNewContext("gc");
 }
