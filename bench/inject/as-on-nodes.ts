@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { containerdRuntimes } from "../../test/support/runtimes/fleet.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { run } from "../suite/command.ts";
-import { injectSet } from "./image-set.ts";
+import { injectSet, type SetShape } from "./image-set.ts";
 import { runInject } from "./methods.ts";
 
 /**
@@ -16,25 +16,34 @@ export type WrittenAsOnNodes = {
   readonly ownBytes: number;
 };
 
+/** Of the file system; the file below it is sparse. */
 const imageBytes = 40e9;
+/** In front of what the process in the mount namespace is told. */
 const word = "--injection";
+
+type Facts = {
+  readonly version: string;
+  readonly program: string;
+  readonly base: string;
+  readonly shape: SetShape;
+  readonly work: string;
+};
 
 /** In a mount namespace of its own, which takes all mounts with it. `base`: folder of the sets. */
 export async function writtenAsOnNodes(
   version: string,
   program: string,
   base: string,
-  { images, layers, bytes }: { readonly images: number; readonly layers: number; readonly bytes: number },
+  { images, layers, bytes }: SetShape,
 ): Promise<WrittenAsOnNodes> {
   await using scope = new AsyncDisposableStack();
   const work = await temporaryDirectory(scope, "as-on-nodes");
-  const facts = JSON.stringify({ version, program, base, shape: { images, layers, bytes }, work });
-  const node = [process.execPath, import.meta.filename, word, facts];
+  const facts: Facts = { version, program, base, shape: { images, layers, bytes }, work };
+  const node = [process.execPath, import.meta.filename, word, JSON.stringify(facts)];
   return JSON.parse(await run("unshare", ["--mount", "--propagation", "private", ...node]));
 }
 
-async function inside(facts: string): Promise<void> {
-  const { version, program, base, shape, work } = JSON.parse(facts);
+async function inside({ version, program, base, shape, work }: Facts): Promise<void> {
   const [image, files] = [join(work, "image"), join(work, "files")];
   await run("truncate", ["--size", String(imageBytes), image]);
   await run("mkfs.ext4", ["-q", image]);
@@ -50,4 +59,4 @@ async function inside(facts: string): Promise<void> {
   process.stdout.write(JSON.stringify({ ownBytes } satisfies WrittenAsOnNodes));
 }
 
-if (process.argv[2] === word) await inside(process.argv[3] ?? "");
+if (process.argv[2] === word) await inside(JSON.parse(process.argv[3] ?? ""));

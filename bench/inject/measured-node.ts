@@ -35,12 +35,12 @@ export type Timeline = {
 export async function startNode(scope: Scope, runtime: ContainerdRuntime, disk: string): Promise<ContainerdDaemon> {
   await releaseAtEnd(scope, disk);
   const daemon = await runtime.start(scope);
-  await idle(daemon.pid);
+  await untilIdle(daemon.pid);
   return daemon;
 }
 
 /** Waits until a process does nothing: a containerd that is still starting is not one that runs. At most some seconds. */
-async function idle(pid: number | undefined): Promise<void> {
+async function untilIdle(pid: number | undefined): Promise<void> {
   let before = "";
   for (let tries = 0; tries < 20; tries++) {
     // User and system time, in ticks (proc(5), `stat`, fields 14 and 15).

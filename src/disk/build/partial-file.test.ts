@@ -84,6 +84,7 @@ test("an error of writing back that the kernel tells once fails writes and the c
   t.after(() => other.close());
   const failure = Object.assign(new Error("EIO: i/o error, fdatasync"), { code: "EIO" });
   const told = Promise.withResolvers<void>();
+  // A prototype has no type; this is that of all open files, of the one under test too.
   const datasync = t.mock.method(Object.getPrototypeOf(other) as FileHandle, "datasync", async () => {
     told.resolve();
     throw failure;

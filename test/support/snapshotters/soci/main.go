@@ -86,7 +86,8 @@ func serve(root, socket, containerd string) error {
 	return server.Serve(listener)
 }
 
-// keepNamespace passes on the namespace of a call to what is asked of containerd meanwhile.
+// keepNamespace passes on the namespace of a call to what is asked of containerd meanwhile. Its types are those of
+// grpc.UnaryServerInterceptor, which knows no types of messages.
 func keepNamespace(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	if namespace, ok := namespaces.Namespace(ctx); ok {
 		ctx = namespaces.WithNamespace(ctx, namespace)
