@@ -1,14 +1,10 @@
 import { realpath } from "node:fs/promises";
 import { dirname } from "node:path";
-import { askStorage } from "../../runtime/host/ask-storage.ts";
 import { readMountTable } from "../../runtime/host/mount-table.ts";
 import type { Condition } from "../../runtime/runtime.ts";
+import { askLook, type LookJob } from "./ask-look.ts";
 import { devicesBelow } from "./disk-devices.ts";
-import { type LookJob, lookChild } from "./inspect-candidate.ts";
 import { KernelErrors } from "./kernel-errors.ts";
-
-/** The names of some files, and what sysfs tells. */
-const answerMs = 5000;
 
 export type DiskHealthOptions = {
   /** How often the index of each disk is read from its storage; a minute when left out. */
@@ -113,9 +109,7 @@ export class DiskHealth {
   /** `undefined` where nothing can be said, or the folder does not answer: it is not asked again until it may. */
   async #ask<T>(folder: string, here: () => Promise<T>, job: LookJob): Promise<T | undefined> {
     if (this.#silent.has(folder)) return undefined;
-    const answer = await askStorage({ here, elsewhere: { file: lookChild, job }, timeoutMs: answerMs }).catch(
-      () => undefined,
-    );
+    const answer = await askLook(job, here).catch(() => undefined);
     if (answer === undefined) return undefined;
     if ("value" in answer) return answer.value;
     this.#silent.add(folder);

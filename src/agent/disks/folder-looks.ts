@@ -1,14 +1,10 @@
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { causeText } from "../../oci/oci-error.ts";
-import { askStorage } from "../../runtime/host/ask-storage.ts";
 import { errorCode } from "../../runtime/host/system-calls.ts";
 import { AgentError } from "../agent-error.ts";
+import { askLook, folderAnswerMs, type LookJob } from "./ask-look.ts";
 import { type Candidate, failedFolder, fileCandidates, lookAtFile } from "./disk-candidates.ts";
-import { type LookJob, lookChild } from "./inspect-candidate.ts";
-
-/** The names and rights of some files. */
-const defaultAnswerMs = 5000;
 
 /** Where no process could be started, it is tried again after so long. */
 const againMs = 10_000;
@@ -26,7 +22,7 @@ export class FolderLooks {
   /** By folder: what was seen last. */
   readonly #seen = new Map<string, readonly Candidate[]>();
 
-  constructor(answerMs = defaultAnswerMs) {
+  constructor(answerMs = folderAnswerMs) {
     this.#answerMs = answerMs;
   }
 
@@ -63,7 +59,7 @@ export class FolderLooks {
   }
 
   async #ask<T>(folder: string, here: () => Promise<T>, job: LookJob): Promise<{ readonly value: T } | Late> {
-    const answer = await askStorage({ here, elsewhere: { file: lookChild, job }, timeoutMs: this.#answerMs });
+    const answer = await askLook(job, here, this.#answerMs);
     if ("value" in answer) return answer;
     if ("silent" in answer)
       return { failure: `${folder} cannot be read: its file system does not answer`, again: answer.silent };

@@ -1,12 +1,8 @@
 import { type FSWatcher, watch } from "node:fs";
 import { join } from "node:path";
-import { askStorage } from "../../runtime/host/ask-storage.ts";
+import { askLook } from "./ask-look.ts";
 import { isDiskName } from "./disk-candidates.ts";
 import { type FolderParts, type FolderState, folderState } from "./folder-state.ts";
-import { type LookJob, lookChild } from "./inspect-candidate.ts";
-
-/** The names and rights of some files. */
-const answerMs = 5000;
 
 /** Each look takes a wake-up for each folder above. */
 const looksPerRights = 5;
@@ -47,10 +43,9 @@ export class FolderWatch {
     this.#isLooking = true;
     const parts: FolderParts = { withRights: this.#looks % looksPerRights === 0, withNames: !this.isWatching };
     const here = () => folderState(this.#folder, parts);
-    const job: LookJob = { type: "state", folder: this.#folder, parts };
     let again: Promise<unknown> = Promise.resolve();
     try {
-      const answer = await askStorage({ here, elsewhere: { file: lookChild, job }, timeoutMs: answerMs });
+      const answer = await askLook({ type: "state", folder: this.#folder, parts }, here);
       if ("value" in answer) this.#compare(answer.value, parts);
       else again = "silent" in answer ? answer.silent : answer.unasked;
     } catch {

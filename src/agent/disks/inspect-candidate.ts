@@ -1,17 +1,15 @@
 import type { FileHandle } from "node:fs/promises";
-import { extname } from "node:path";
 import { DiskError } from "../../disk/disk-error.ts";
 import { readUncheckedIndex } from "../../disk/reader/disk-reader.ts";
 import { type ByteSource, handleSource } from "../../filesystem/byte-source.ts";
 import { ErofsError } from "../../filesystem/erofs/erofs-error.ts";
 import { causeText, printable } from "../../oci/oci-error.ts";
-import { askStorage } from "../../runtime/host/ask-storage.ts";
 import { forgetCached } from "../../runtime/host/fresh-read.ts";
 import { AgentError } from "../agent-error.ts";
 import type { SeenDisk } from "../state/agent-state.ts";
+import { askLook, type LookJob } from "./ask-look.ts";
 import type { DiskIdentity } from "./disk-finder.ts";
 import { diskIdentity } from "./disk-identity.ts";
-import type { FolderParts } from "./folder-state.ts";
 import { HeldDevice } from "./held-device.ts";
 import type { Finding } from "./known-disk.ts";
 import { BusyFileError, openSame } from "./opened-candidate.ts";
@@ -50,7 +48,7 @@ export async function inspectInTime(candidate: Openable, isFresh = false, timeou
   try {
     const here = () => inspectCandidate(candidate, isFresh);
     await using held = kind === "device" ? await HeldDevice.open(path) : undefined;
-    const answer = await askStorage({ here, elsewhere: { file: lookChild, job }, timeoutMs });
+    const answer = await askLook(job, here, timeoutMs);
     if ("value" in answer) return { result: withRetry(answer.value) };
     if ("unasked" in answer) return answer;
     // A thread tells when it has its answer; of a process that was given up the device tells.
@@ -59,17 +57,6 @@ export async function inspectInTime(candidate: Openable, isFresh = false, timeou
     return { result: failedFinding(error, path, kind) };
   }
 }
-
-/** What a child of its own is asked; beside this file, be it a source or the bundle. */
-export type LookJob =
-  | { readonly type: "inspect"; readonly candidate: Openable; readonly isFresh: boolean }
-  | { readonly type: "folder"; readonly folder: string }
-  | { readonly type: "file"; readonly path: string }
-  | { readonly type: "realpath"; readonly folder: string }
-  | { readonly type: "devices"; readonly path: string }
-  | { readonly type: "state"; readonly folder: string; readonly parts: FolderParts };
-
-export const lookChild = new URL(`./look-child${extname(import.meta.filename)}`, import.meta.url);
 
 /** A child has another clock. */
 function withRetry(result: DiskIdentity | Finding): DiskIdentity | Finding {

@@ -1,9 +1,10 @@
 import { realpath } from "node:fs/promises";
 import { serveStorageJobs } from "../../runtime/host/storage-protocol.ts";
+import type { LookJob } from "./ask-look.ts";
 import { fileCandidates, lookAtFile } from "./disk-candidates.ts";
 import { devicesBelow } from "./disk-devices.ts";
 import { folderState } from "./folder-state.ts";
-import { inspectCandidate, type LookJob } from "./inspect-candidate.ts";
+import { inspectCandidate } from "./inspect-candidate.ts";
 
 // Looks at disks and folders that may never answer, when the threads of the agent wait for others.
 
