@@ -57,4 +57,8 @@ test("what the system says while writing gets the path and the way out", () => {
   assert.match(reading.message, /^cannot read the older disk: ENOENT.*'old\.erofs'; leave --from out/);
   const other = new Error("a bug");
   assert.equal(explainSystemError(other, "/data/disk.erofs"), other);
+  const failing = Object.assign(new Error("EIO: i/o error, fdatasync"), { code: "EIO", syscall: "fdatasync" });
+  const told = explainSystemError(failing, "/data/disk.erofs");
+  assert.ok(told instanceof Error);
+  assert.match(told.message, /^cannot write \/data\/disk\.erofs: EIO.*storage of \/data fails.*another place$/);
 });

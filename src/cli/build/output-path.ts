@@ -36,6 +36,7 @@ export function explainSystemError(error: unknown, path: string, from?: string):
     EACCES: `; may you write to ${folder}?`,
     EPERM: `; may you write to ${folder}?`,
     EROFS: `; ${folder} is read-only, write to another place`,
+    EIO: `; the storage of ${folder} fails, dmesg says more; write to another place`,
     EFBIG: "; the file system or a limit (ulimit -f) allows no file of that size",
   };
   const hint = hints[String(error.code)] ?? "";
