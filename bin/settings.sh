@@ -8,5 +8,5 @@ export MALLOC_ARENA_MAX="${MALLOC_ARENA_MAX:-2}" MALLOC_MMAP_THRESHOLD_="${MALLO
 export MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_:-4194304}"
 # Inflating, reading, writing and syncing share libuv's threads; with the usual four, one waits for another.
 export UV_THREADPOOL_SIZE="${UV_THREADPOOL_SIZE:-12}"
-# The program wants --expose-gc (it sets it by itself where it is not given): set later, it would make V8 refuse what is kept compiled.
-node_options="--max-semi-space-size=2 --expose-gc"
+# Not every option will do: with some, such as --expose-gc, V8 refuses the compiled code that Node has of its own modules.
+node_options="--max-semi-space-size=2"

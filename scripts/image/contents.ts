@@ -35,11 +35,11 @@ export function imageContents(architecture: Architecture, parts: Parts, program:
   };
 }
 
-/** The main one can be executed: a line says with what, which takes one option. */
+/** The main one can be executed: a line says with what. */
 function programFile(folder: string, name: string): TarEntry {
   const path = `${programFolder}/${name}`;
   if (name !== mainFile) return copy(join(folder, name), path);
-  const first = Buffer.from("#!/usr/bin/node --expose-gc\n");
+  const first = Buffer.from("#!/usr/bin/node\n");
   return file(path, Buffer.concat([first, readFileSync(join(folder, name))]), 0o755);
 }
 
