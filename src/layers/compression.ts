@@ -10,6 +10,8 @@ export type Compression = "gzip" | "zstd" | "none";
 /** Sizes measured: larger output buffers do not make it faster, smaller ones do make it slower. */
 const outputBytes = 256 * 2 ** 10;
 const magicBytes = 8;
+/** Shorter gzip streams are zlib's, also where their content does not compress: the decoder that copies it is compiled by V8 as it runs. */
+const storedFromBytes = 64 << 20;
 
 /**
  * What a layer's first bytes say (8 where there are as many), as containerd tells it: gzip with deflate, a zstd frame, a skippable frame
@@ -37,6 +39,8 @@ const others = [
 export type DecompressOptions = {
   /** Of the descriptor. The bytes decide; only encrypted layers are refused by it. */
   readonly mediaType: string;
+  /** Of the descriptor; what is left out may be long. */
+  readonly sizeBytes?: number;
   readonly signal: AbortSignal;
 };
 
@@ -51,7 +55,7 @@ export type DecompressOptions = {
  */
 export async function* decompress(
   input: AsyncIterable<Uint8Array>,
-  { mediaType, signal }: DecompressOptions,
+  { mediaType, sizeBytes = Number.POSITIVE_INFINITY, signal }: DecompressOptions,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   if (mediaType.endsWith("+encrypted"))
     throw new LayerError("corrupt-compression", `the layer is encrypted (${mediaType}), which cannot be read`);
@@ -76,7 +80,7 @@ export async function* decompress(
       }
       return;
     case "gzip":
-      yield* gunzip(rest, magic, signal);
+      yield* sizeBytes < storedFromBytes ? inflateGzip(rest, signal) : gunzip(rest, magic, signal);
       return;
     case "zstd":
       yield* inflate(
@@ -104,6 +108,10 @@ const streamOptions = {
   readableObjectMode: true,
   readableHighWaterMark: outputAhead,
 };
+
+function inflateGzip(input: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  return inflate(input, createGunzip({ chunkSize: outputBytes, ...streamOptions }), signal, "gzip", inputsHeld);
+}
 
 /** `start` is the first piece of `input`. */
 async function* gunzip(
@@ -133,7 +141,7 @@ async function* gunzip(
     // Another member, or zeros.
     if (first[0] === 0) return await readZeros(rest);
   }
-  yield* inflate(rest, createGunzip({ chunkSize: outputBytes, ...streamOptions }), signal, "gzip", inputsHeld);
+  yield* inflateGzip(rest, signal);
 }
 
 async function firstPiece(input: AsyncGenerator<Uint8Array>): Promise<Uint8Array | undefined> {

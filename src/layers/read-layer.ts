@@ -81,7 +81,8 @@ export async function readLayer(options: ReadLayerOptions): Promise<LayerResult>
   const hash = createHash("sha256");
   const garbage = new YoungGarbage();
   try {
-    for await (const piece of decompress(input.bytes(), { mediaType: descriptor.mediaType, signal })) {
+    const { mediaType, size: sizeBytes } = descriptor;
+    for await (const piece of decompress(input.bytes(), { mediaType, sizeBytes, signal })) {
       uncompressedBytes += piece.length;
       garbage.add(piece.length);
       checkSize();
