@@ -18,7 +18,7 @@ test("disks are looked at anew when something changes, also while they are being
     return answer.promise;
   };
   const looker = new Looker({ ...parts, runtime: replaceMethods(parts.runtime, { status }) });
-  const look = async () => (await looker.look(signal)).injected.length;
+  const look = async () => (await looker.look(signal, () => true)).injected.length;
 
   const first = look();
   looker.distrust();
@@ -29,4 +29,25 @@ test("disks are looked at anew when something changes, also while they are being
   assert.equal(await second, 1, "the change is seen");
   assert.equal(await look(), 1);
   assert.equal(asked.length, 2, "nothing has changed since");
+});
+
+test("who holds a disk is not asked while something is done with it, and nothing is said of it then", async () => {
+  await using setting = new AgentSetting();
+  const parts = setting.parts();
+  const asked: string[] = [];
+  const find = async (_path: string, id: string) => {
+    asked.push(id);
+    return [];
+  };
+  const looker = new Looker({ ...parts, holders: { find } });
+  const { path } = setting.putDisk(diskIdentity("a", 1, {}), []);
+  const isSafe = async (isAtRest: boolean) => (await looker.look(signal, () => isAtRest)).holders.has(path);
+
+  assert.equal(await isSafe(false), false);
+  assert.deepEqual(asked, []);
+  assert.equal(await isSafe(true), true);
+  assert.equal(asked.length, 1);
+  assert.equal(await isSafe(false), false, "what was known is not told any more");
+  assert.equal(await isSafe(true), true);
+  assert.equal(asked.length, 2, "and is asked anew");
 });

@@ -34,8 +34,11 @@ export class Looker {
     this.#injected = undefined;
   }
 
-  /** Throws what the runtime throws when it cannot be asked. */
-  async look(signal: AbortSignal): Promise<Sight> {
+  /**
+   * `isAtRest`: nothing is being done with the disk of that id; of others it is not asked who holds them. Throws what the runtime throws when it
+   * cannot be asked.
+   */
+  async look(signal: AbortSignal, isAtRest: (disk: string) => boolean): Promise<Sight> {
     const { keeper, disks, space, pressure } = this.#parts;
     const folders = [keeper.folders.blobs, keeper.folders.snapshots];
     const [observation, found, injected, uses, trouble] = await Promise.all([
@@ -46,7 +49,7 @@ export class Looker {
       space.measure(folders).catch(() => []),
       pressure.measure(),
     ]);
-    const holders = await this.#lookForHolders(found, injected);
+    const holders = await this.#lookForHolders(found, injected, isAtRest);
     return { observation, found, injected, space: uses, pressure: trouble, holders };
   }
 
@@ -60,11 +63,17 @@ export class Looker {
   }
 
   /** Of disks that could be detached. */
-  async #lookForHolders(found: readonly FoundDisk[], injected: readonly DiskStatus[]): Promise<Sight["holders"]> {
+  async #lookForHolders(
+    found: readonly FoundDisk[],
+    injected: readonly DiskStatus[],
+    isAtRest: (disk: string) => boolean,
+  ): Promise<Sight["holders"]> {
     const nowMs = this.#parts.clock.nowMs();
     const ids = new Set(injected.map(({ id }) => id));
-    const detachable = found.filter(({ state, identity }) => state === "trusted" && identity && !ids.has(identity.id));
-    const disks = new Map(detachable.map(({ path, identity }) => [path, identity?.id ?? ""]));
+    const disks = new Map<string, string>();
+    for (const { path, state, identity } of found)
+      if (state === "trusted" && identity && !ids.has(identity.id) && isAtRest(identity.id))
+        disks.set(path, identity.id);
     for (const path of this.#holders.keys()) if (!disks.has(path)) this.#holders.delete(path);
     for (const [path, id] of disks) {
       const last = this.#holders.get(path);

@@ -206,7 +206,9 @@ export class Loop {
     this.#runner.clearEnded();
     let sight: Sight;
     try {
-      sight = await this.#looker.look(signal);
+      // Before the first decision there is none that will not be injected at once.
+      const busy = this.#runner.keys;
+      sight = await this.#looker.look(signal, (disk) => this.#seen !== undefined && !busy.has(`disk ${disk}`));
     } catch (error) {
       if (!signal.aborted) this.#onLookFailure(error);
       return;
