@@ -24,6 +24,7 @@ export class PlaceWatch {
   readonly #onChange: () => void;
   #news: string | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #hasLooked = false;
   #isClosed = false;
 
   /** Changes of the bytes of files that `isIgnored` names are nothing new. */
@@ -43,8 +44,10 @@ export class PlaceWatch {
     return this.#folders.every((folder) => folder.isWatching);
   }
 
+  /** What the first one sees is no change: nobody has been told otherwise. */
   async look(): Promise<void> {
     await Promise.all(this.#folders.map((folder) => folder.look()));
+    this.#hasLooked = true;
     if (this.#devices.length > 0) {
       const news = deviceNews(this.#devices);
       if (this.#news !== undefined && news !== this.#news) this.#tellSoon();
@@ -60,7 +63,7 @@ export class PlaceWatch {
   }
 
   #tellSoon(): void {
-    if (this.#isClosed) return;
+    if (this.#isClosed || !this.#hasLooked) return;
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       this.#onChange();
