@@ -140,7 +140,7 @@ export class Loop {
         await this.#alarm.wait(signal);
         if (signal.aborted) break;
         this.#passBeganMs = this.#parts.clock.nowMs();
-        await this.#tryPass(ending);
+        await this.#tryPass(ending, once);
         this.#passBeganMs = undefined;
         if (once && this.#isSettled()) break;
       }
@@ -177,20 +177,20 @@ export class Loop {
   }
 
   /** What goes wrong in one pass ends neither the agent nor what it does: all is looked at anew. */
-  async #tryPass(signal: AbortSignal): Promise<void> {
+  async #tryPass(signal: AbortSignal, once: boolean): Promise<void> {
     const { nextAtMs } = this.#guard;
     if (this.#parts.clock.nowMs() < nextAtMs) {
       this.#alarm.ringAt(nextAtMs);
       return;
     }
     try {
-      await this.#pass(signal);
+      await this.#pass(signal, once);
     } catch (error) {
       if (!signal.aborted) this.#onPassFailure(error);
     }
   }
 
-  async #pass(signal: AbortSignal): Promise<void> {
+  async #pass(signal: AbortSignal, once: boolean): Promise<void> {
     const { clock, random } = this.#parts;
     const configuration = this.#configuration;
     if (configuration === undefined) {
@@ -206,9 +206,10 @@ export class Loop {
     this.#runner.clearEnded();
     let sight: Sight;
     try {
-      // Before the first decision there is none that will not be injected at once.
+      // Before the first decision any may have to be injected at once; `once` may make no other.
+      const hasDecided = this.#seen !== undefined || once;
       const busy = this.#runner.keys;
-      sight = await this.#looker.look(signal, (disk) => this.#seen !== undefined && !busy.has(`disk ${disk}`));
+      sight = await this.#looker.look(signal, (disk) => hasDecided && !busy.has(`disk ${disk}`));
     } catch (error) {
       if (!signal.aborted) this.#onLookFailure(error);
       return;
