@@ -51,9 +51,11 @@ export async function measureBuild(
   return { usage, disk };
 }
 
-/** Starts the program's Node to do nothing, with a cold page cache: no program that runs on it takes less. */
-export async function measureBareNode(): Promise<ProgramUsage> {
+/** Has the program's Node fetch, hash and write the blobs of one image, and nothing else, with a cold page cache: what is built from them takes more. */
+export async function measureBareFetch(host: string, name: string, output: string): Promise<ProgramUsage> {
   const bundled = join(await bundledProgram(), "../node");
+  const [repository = "", tag = ""] = name.split(":");
   await dropPageCache();
-  return measureProgram(existsSync(bundled) ? bundled : process.execPath, ["-e", "0"]);
+  const node = existsSync(bundled) ? bundled : process.execPath;
+  return measureProgram(node, [join(import.meta.dirname, "bare-fetch.mjs"), host, repository, tag, output]);
 }

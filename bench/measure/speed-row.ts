@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Containerd } from "../../test/support/containerd.ts";
 import type { ProgramUsage, Usage } from "./measured-run.ts";
-import { type DiskReport, measureBareNode, measureBuild } from "./nodewarm.ts";
+import { type DiskReport, measureBareFetch, measureBuild } from "./nodewarm.ts";
 import { measurePull, type PullProgram } from "./pull.ts";
 import { median, spread } from "./statistics.ts";
 
@@ -29,8 +29,8 @@ export type SpeedRow = {
   readonly runs: number;
   readonly build: Summary & { readonly peakScratchBytes: number; readonly scratchFiles: number };
   readonly pull: Summary | undefined;
-  /** Wall time of Node alone, which does nothing, in the same runs. */
-  readonly nodeSeconds: number;
+  /** Of a single image: wall time of a program in Node that only fetches, hashes and writes its blobs, in the same runs. */
+  readonly bareSeconds: number | undefined;
   /** Wall time of the build as a share of the pull's. */
   readonly ratio: number | undefined;
   readonly disk: DiskReport;
@@ -59,12 +59,13 @@ export async function measureSpeed(
   const output = join(bench.work, "bench.erofs");
   const builds: ProgramUsage[] = [];
   const pulls: Usage[] = [];
-  const starts: Usage[] = [];
+  const bare: Usage[] = [];
   const disks: DiskReport[] = [];
   try {
     for (let run = 0; run < options.runs; run++) {
       await rm(output, { force: true });
-      starts.push(await measureBareNode());
+      if (names.length === 1) bare.push(await measureBareFetch(bench.host, names[0], output));
+      await rm(output, { force: true });
       const { usage, disk } = await measureBuild(references, { output, host: bench.host });
       builds.push(usage);
       disks.push(disk);
@@ -87,7 +88,7 @@ export async function measureSpeed(
       scratchFiles: Math.max(...builds.map((usage) => usage.scratchFiles)),
     },
     pull,
-    nodeSeconds: median(starts.map(({ wallSeconds }) => wallSeconds)),
+    bareSeconds: bare.length === 0 ? undefined : median(bare.map(({ wallSeconds }) => wallSeconds)),
     ratio: pull === undefined ? undefined : build.wallSeconds / pull.wallSeconds,
     disk: disks[0],
     sameDisk: disks.every((disk) => disk.id === disks[0].id),
