@@ -9,8 +9,6 @@ import { awayEndMs, isWarm, type View } from "./world.ts";
 
 /** Users of disks come and go without an event. */
 const lookAgainMs = 30_000;
-/** Who holds a disk has not been asked, or could not be. */
-const askSoonMs = 1000;
 
 /** What is to become of each disk that is found or injected, and what is to be said of it. */
 export function decideDisks(view: View, plan: Plan): readonly AgentDiskStatus[] {
@@ -72,7 +70,6 @@ function decideFound(view: View, plan: Plan, found: FoundDisk): AgentDiskStatus 
   if (state === "checking") return told("Checking", identity === undefined ? reason : "its bytes are being verified");
   if (state === "refused") return told("Refused", reason);
   if (state === "broken" || identity === undefined) return told("Broken", reason);
-  if (heldBy === undefined) plan.wakeAt(view.nowMs + askSoonMs);
   if (record.holds.includes(identity.id)) return told(isSafe ? "Released" : "Held", "ejected by a person");
   const usable = usableById.get(identity.id);
   const newer = usable?.replacedBy;

@@ -191,6 +191,41 @@ test("a disk ejected by hand stays ejected over a restart, until it is injected 
   assert.deepEqual(setting.state.durable.holds, []);
 });
 
+test("who holds a disk is not asked before it is injected, and is asked at once when nothing is to be done with it", async () => {
+  await using setting = new AgentSetting();
+  setting.latencyMs = 50;
+  const disk = diskIdentity("a", 1, { [web]: testDigest("web-1") });
+  setting.putDisk(disk, ["web-1"]);
+  setting.wish([]);
+  await setting.start();
+  await setting.advance(minute);
+  assert.deepEqual(diskPhases(setting), { [disk.id]: "Injected" });
+  const { path } = setting.putDisk(diskIdentity("b", 1, { [db]: testDigest("db-1") }), ["db-1"]);
+  await setting.advance(minute);
+  assert.equal(setting.holders.asked.length, 0);
+
+  setting.wish([], { disks: { inject: "Listed" } });
+  await setting.restart();
+  const listedNowhere = setting.putDisk(diskIdentity("c", 1, { [db]: testDigest("db-1") }), ["db-1"]);
+  await setting.advance(1000);
+  assert.ok(!setting.holders.asked.includes(path));
+  assert.ok(setting.holders.asked.includes(listedNowhere.path));
+  const safe = setting.agent.status.disks.filter(({ isSafeToDetach }) => isSafeToDetach).map((each) => each.path);
+  assert.deepEqual(safe, [listedNowhere.path]);
+});
+
+test("a file is removed also where the agent runs once and nothing else is to be done", async () => {
+  await using setting = new AgentSetting();
+  setting.putDisk(diskIdentity("a", 2, { [web]: testDigest("web-2") }), ["web-2"]);
+  setting.wish([], { disks: { removeReleased: true } });
+  await setting.start();
+  await setting.advance(minute);
+  const older = setting.putDisk(diskIdentity("a", 1, { [web]: testDigest("web-1") }), ["web-1"]);
+  await setting.restart(true, true);
+  await setting.advance(100);
+  assert.deepEqual(setting.disks.removed, [older.path]);
+});
+
 test("what is injected by hand of a disk stays, and no more of it, where only listed images are wanted", async () => {
   await using setting = new AgentSetting();
   const disk = diskIdentity("a", 1, { [web]: testDigest("web-1"), [db]: testDigest("db-1") });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { AgentSetting } from "../../../test/support/agent/agent-setting.ts";
 import { diskIdentity, diskStatus, testDigest } from "../../../test/support/agent/facts.ts";
-import type { DiskStatus } from "../../runtime/runtime.ts";
+import type { DiskStatus, User } from "../../runtime/runtime.ts";
 import { replaceMethods } from "../serve/replace-methods.ts";
 import { Looker } from "./look.ts";
 
@@ -18,7 +18,7 @@ test("disks are looked at anew when something changes, also while they are being
     return answer.promise;
   };
   const looker = new Looker({ ...parts, runtime: replaceMethods(parts.runtime, { status }) });
-  const look = async () => (await looker.look(signal, () => true)).injected.length;
+  const look = async () => (await looker.look(signal, new Set())).injected.length;
 
   const first = look();
   looker.distrust();
@@ -31,23 +31,29 @@ test("disks are looked at anew when something changes, also while they are being
   assert.equal(asked.length, 2, "nothing has changed since");
 });
 
-test("who holds a disk is not asked while something is done with it, and nothing is said of it then", async () => {
+test("who holds a disk is asked while it is at rest, now and then; nothing is said of others", async () => {
   await using setting = new AgentSetting();
   const parts = setting.parts();
   const asked: string[] = [];
+  let answer = async (): Promise<readonly User[]> => [];
   const find = async (_path: string, id: string) => {
     asked.push(id);
-    return [];
+    return answer();
   };
   const looker = new Looker({ ...parts, holders: { find } });
-  const { path } = setting.putDisk(diskIdentity("a", 1, {}), []);
-  const isSafe = async (isAtRest: boolean) => (await looker.look(signal, () => isAtRest)).holders.has(path);
+  const identity = diskIdentity("a", 1, {});
+  const { path } = setting.putDisk(identity, []);
+  const holders = async (ids: readonly string[]) => (await looker.look(signal, new Set(ids))).holders;
 
-  assert.equal(await isSafe(false), false);
+  assert.equal((await holders([])).has(path), false);
   assert.deepEqual(asked, []);
-  assert.equal(await isSafe(true), true);
-  assert.equal(asked.length, 1);
-  assert.equal(await isSafe(false), false, "what was known is not told any more");
-  assert.equal(await isSafe(true), true);
-  assert.equal(asked.length, 2, "and is asked anew");
+  assert.deepEqual((await holders([identity.id])).get(path), []);
+  await holders([identity.id]);
+  assert.equal(asked.length, 1, "not at each look");
+  assert.equal((await holders([])).has(path), false, "what was known is not told any more");
+  answer = () => Promise.reject(new Error("not now"));
+  const unknown = await holders([identity.id]);
+  assert.deepEqual([unknown.has(path), unknown.get(path)], [true, undefined]);
+  await holders([identity.id]);
+  assert.equal(asked.length, 2, "what fails is not asked at each look either");
 });

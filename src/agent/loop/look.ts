@@ -11,7 +11,8 @@ export type Sight = {
   readonly injected: readonly DiskStatus[];
   readonly space: readonly SpaceUse[];
   readonly pressure: string;
-  readonly holders: ReadonlyMap<string, readonly User[]>;
+  /** By path, of disks that were asked about; `undefined`: in vain. */
+  readonly holders: ReadonlyMap<string, readonly User[] | undefined>;
 };
 
 /** Who holds a device is read from every process: not more often than this. */
@@ -20,7 +21,7 @@ const holdersMs = 10_000;
 /** Looks at the node. What is dear to look at, the disks with all their links, is looked at only when something may have changed it. */
 export class Looker {
   readonly #parts: AgentParts;
-  readonly #holders = new Map<string, { readonly atMs: number; readonly users: readonly User[] }>();
+  readonly #holders = new Map<string, { readonly atMs: number; readonly users: readonly User[] | undefined }>();
   #injected: readonly DiskStatus[] | undefined;
   #distrusts = 0;
 
@@ -34,11 +35,8 @@ export class Looker {
     this.#injected = undefined;
   }
 
-  /**
-   * `isAtRest`: nothing is being done with the disk of that id; of others it is not asked who holds them. Throws what the runtime throws when it
-   * cannot be asked.
-   */
-  async look(signal: AbortSignal, isAtRest: (disk: string) => boolean): Promise<Sight> {
+  /** It is asked who holds the disks `atRest`, by id. Throws what the runtime throws when it cannot be asked. */
+  async look(signal: AbortSignal, atRest: ReadonlySet<string>): Promise<Sight> {
     const { keeper, disks, space, pressure } = this.#parts;
     const folders = [keeper.folders.blobs, keeper.folders.snapshots];
     const [observation, found, injected, uses, trouble] = await Promise.all([
@@ -49,7 +47,7 @@ export class Looker {
       space.measure(folders).catch(() => []),
       pressure.measure(),
     ]);
-    const holders = await this.#lookForHolders(found, injected, isAtRest);
+    const holders = await this.#lookForHolders(found, atRest);
     return { observation, found, injected, space: uses, pressure: trouble, holders };
   }
 
@@ -62,26 +60,18 @@ export class Looker {
     return injected;
   }
 
-  /** Of disks that could be detached. */
-  async #lookForHolders(
-    found: readonly FoundDisk[],
-    injected: readonly DiskStatus[],
-    isAtRest: (disk: string) => boolean,
-  ): Promise<Sight["holders"]> {
+  async #lookForHolders(found: readonly FoundDisk[], atRest: ReadonlySet<string>): Promise<Sight["holders"]> {
     const nowMs = this.#parts.clock.nowMs();
-    const ids = new Set(injected.map(({ id }) => id));
     const disks = new Map<string, string>();
-    for (const { path, state, identity } of found)
-      if (state === "trusted" && identity && !ids.has(identity.id) && isAtRest(identity.id))
-        disks.set(path, identity.id);
+    for (const { path, identity } of found)
+      if (identity !== undefined && atRest.has(identity.id)) disks.set(path, identity.id);
     for (const path of this.#holders.keys()) if (!disks.has(path)) this.#holders.delete(path);
     for (const [path, id] of disks) {
       const last = this.#holders.get(path);
       if (last !== undefined && nowMs - last.atMs < holdersMs) continue;
       // What cannot be asked is not said to be free.
       const users = await this.#parts.holders.find(path, id).catch(() => undefined);
-      if (users === undefined) this.#holders.delete(path);
-      else this.#holders.set(path, { atMs: nowMs, users });
+      this.#holders.set(path, { atMs: nowMs, users });
     }
     return new Map([...this.#holders].map(([path, { users }]) => [path, users]));
   }

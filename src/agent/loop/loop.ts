@@ -4,7 +4,7 @@ import type { Condition } from "../../runtime/runtime.ts";
 import type { Configuration, ConfigurationEvent } from "../config/configuration.ts";
 import { type Action, describeAction } from "../decide/action.ts";
 import { failureDelayMs } from "../decide/back-off.ts";
-import { type Decision, decide } from "../decide/decide.ts";
+import { decide } from "../decide/decide.ts";
 import { emptyMemory, type Memory, notice } from "../decide/memory.ts";
 import type { World } from "../decide/world.ts";
 import { ChangeSignal } from "../disks/change-signal.ts";
@@ -13,6 +13,7 @@ import type { AgentStatus } from "../status.ts";
 import { perform } from "./acting.ts";
 import { Admission } from "./admission.ts";
 import { Alarm } from "./alarm.ts";
+import { disksAtRest, hasUnaskedDisk, type Seen } from "./disks-at-rest.ts";
 import { follow } from "./follow.ts";
 import { GateKeeper } from "./gate-keeper.ts";
 import { Looker, type Sight } from "./look.ts";
@@ -64,7 +65,7 @@ export class Loop {
   #passBeganMs: number | undefined;
   #compareAtMs = Number.NEGATIVE_INFINITY;
   readonly #gate: GateKeeper;
-  #seen: { readonly world: World; readonly decision: Decision } | undefined;
+  #seen: Seen | undefined;
 
   constructor(parts: AgentParts) {
     const { clock, space, pressure, keeper, log } = parts;
@@ -140,7 +141,7 @@ export class Loop {
         await this.#alarm.wait(signal);
         if (signal.aborted) break;
         this.#passBeganMs = this.#parts.clock.nowMs();
-        await this.#tryPass(ending, once);
+        await this.#tryPass(ending);
         this.#passBeganMs = undefined;
         if (once && this.#isSettled()) break;
       }
@@ -177,20 +178,20 @@ export class Loop {
   }
 
   /** What goes wrong in one pass ends neither the agent nor what it does: all is looked at anew. */
-  async #tryPass(signal: AbortSignal, once: boolean): Promise<void> {
+  async #tryPass(signal: AbortSignal): Promise<void> {
     const { nextAtMs } = this.#guard;
     if (this.#parts.clock.nowMs() < nextAtMs) {
       this.#alarm.ringAt(nextAtMs);
       return;
     }
     try {
-      await this.#pass(signal, once);
+      await this.#pass(signal);
     } catch (error) {
       if (!signal.aborted) this.#onPassFailure(error);
     }
   }
 
-  async #pass(signal: AbortSignal, once: boolean): Promise<void> {
+  async #pass(signal: AbortSignal): Promise<void> {
     const { clock, random } = this.#parts;
     const configuration = this.#configuration;
     if (configuration === undefined) {
@@ -206,10 +207,7 @@ export class Loop {
     this.#runner.clearEnded();
     let sight: Sight;
     try {
-      // Before the first decision any may have to be injected at once; `once` may make no other.
-      const hasDecided = this.#seen !== undefined || once;
-      const busy = this.#runner.keys;
-      sight = await this.#looker.look(signal, (disk) => hasDecided && !busy.has(`disk ${disk}`));
+      sight = await this.#looker.look(signal, disksAtRest(this.#seen, this.#runner.keys));
     } catch (error) {
       if (!signal.aborted) this.#onLookFailure(error);
       return;
@@ -234,7 +232,9 @@ export class Loop {
     this.#runner.follow(decision.actions);
     this.#phaseLog.note(before, world, decision);
     const gateMs = this.#judgeGate();
-    const nextMs = Math.min(decision.nextAtMs, gateMs, this.#compareAtMs, ...world.unsettled.values());
+    // Who holds a disk is asked when it is known that nothing is to be done with it.
+    const unaskedMs = hasUnaskedDisk(this.#seen, this.#runner.keys) ? clock.nowMs() : Number.POSITIVE_INFINITY;
+    const nextMs = Math.min(decision.nextAtMs, gateMs, this.#compareAtMs, unaskedMs, ...world.unsettled.values());
     this.#alarm.ringAt(Math.max(nextMs, clock.nowMs() + passGapMs));
     this.#guard.succeeded();
     this.changed.tell();
@@ -359,6 +359,8 @@ export class Loop {
     if (this.#configuration === undefined) return this.#problem !== undefined;
     if (this.#lookFailures >= triesOnce || this.#guard.failures >= triesOnce) return true;
     if (seen === undefined || !this.#runner.isIdle || seen.decision.actions.length > 0) return false;
+    // What ended during the look may be missing from it.
+    if (seen.world.running.size > 0 || hasUnaskedDisk(this.#seen, this.#runner.keys)) return false;
     const isChecking = seen.decision.disks.some(({ phase }) => phase === "Checking");
     const { nowMs, unsettled } = seen.world;
     const retries = [...this.#memory.failures.values()].filter(

@@ -122,12 +122,12 @@ export class AgentSetting {
   }
 
   /** Another agent takes over, which knows what is in the state. */
-  async restart(keepsState = true): Promise<void> {
+  async restart(keepsState = true, once = false): Promise<void> {
     await this.stop();
     this.state = new MemoryState(keepsState ? this.state.durable : emptyRecord);
     this.#stop = new AbortController();
     this.agent = new Agent(this.parts());
-    await this.start();
+    await this.start(once);
   }
 
   /** Lets all that can run without time run. */
