@@ -7,9 +7,15 @@ import { pieces } from "../../test/support/layer-reading.ts";
 import { pieceBytes as sharedPieceBytes } from "../oci/piece-buffers.ts";
 import { decompress, detectCompression, inputsHeld } from "./compression.ts";
 
+const options = ({ length }: Uint8Array) => ({
+  mediaType: "",
+  sizeBytes: length,
+  signal: new AbortController().signal,
+});
+
 async function all(stored: Uint8Array, pieceBytes = 1000, mediaType = "application/vnd.oci.image.layer.v1.tar") {
   const parts: Uint8Array[] = [];
-  for await (const part of decompress(pieces(stored, pieceBytes), { mediaType, signal: new AbortController().signal }))
+  for await (const part of decompress(pieces(stored, pieceBytes), { ...options(stored), mediaType }))
     parts.push(Buffer.from(part));
   return Buffer.concat(parts);
 }
@@ -72,8 +78,7 @@ describe("decompress", () => {
         }
       }
       const parts: Uint8Array[] = [];
-      for await (const part of decompress(reused(), { mediaType: "", signal: new AbortController().signal }))
-        parts.push(part);
+      for await (const part of decompress(reused(), options(stored))) parts.push(part);
       assert.ok(Buffer.concat(parts).equals(data));
     }
   });

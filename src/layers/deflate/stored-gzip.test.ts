@@ -4,13 +4,16 @@ import { getEventListeners } from "node:events";
 import test from "node:test";
 import { constants, crc32, createDeflateRaw, gunzipSync, gzipSync } from "node:zlib";
 import fc from "fast-check";
-import { decompress, inputsHeld } from "../compression.ts";
+import { decompress, inputsHeld, storedFromBytes } from "../compression.ts";
+import { windowBytes } from "./output-window.ts";
 import { probeStoredGzip } from "./stored-gzip.ts";
 
 const isStoredGzip = (start: Uint8Array): boolean => probeStoredGzip(start) !== undefined;
 
 const signal = new AbortController().signal;
 const mediaType = "application/vnd.oci.image.layer.v1.tar+gzip";
+/** As of a stream that is long enough to be copied. */
+const long = { mediaType, sizeBytes: storedFromBytes, signal };
 
 async function* pieces(bytes: Uint8Array, sizeBytes: number): AsyncGenerator<Uint8Array> {
   const given: Uint8Array[] = [];
@@ -25,7 +28,7 @@ async function* pieces(bytes: Uint8Array, sizeBytes: number): AsyncGenerator<Uin
 
 async function inflated(bytes: Uint8Array, sizeBytes: number): Promise<Buffer> {
   const parts: Uint8Array[] = [];
-  for await (const piece of decompress(pieces(bytes, sizeBytes), { mediaType, signal })) parts.push(piece);
+  for await (const piece of decompress(pieces(bytes, sizeBytes), long)) parts.push(piece);
   return Buffer.concat(parts);
 }
 
@@ -195,6 +198,20 @@ test("a stream of more blocks than are worth it inflates as zlib does it", async
   await check(await gzipOf(parts), Buffer.concat(parts.map(({ bytes }) => bytes)), [4097]);
 });
 
+test("only of long streams are stored blocks copied", async () => {
+  const gzip = await gzipOf([stored(randomBytes(1_000_000))]);
+  const lengths = async (sizeBytes: number): Promise<number[]> => {
+    const all: number[] = [];
+    for await (const piece of decompress(pieces(gzip, 100_000), { ...long, sizeBytes }))
+      all.push(piece.buffer.byteLength);
+    return all;
+  };
+  // The window and its history are one buffer.
+  const isCopied = (all: readonly number[]) => all.some((bytes) => bytes > windowBytes);
+  assert.ok(isCopied(await lengths(storedFromBytes)));
+  assert.ok(!isCopied(await lengths(storedFromBytes - 1)));
+});
+
 test("an input that hangs does not hold up what is aborted, wherever it hangs", async () => {
   const gzip = await gzipOf([stored(randomBytes(100_000)), random(100_000)]);
   for (const given of [gzip.subarray(0, 50_000), gzip.subarray(0, -3), gzip, Buffer.concat([gzip, Buffer.alloc(9)])]) {
@@ -205,7 +222,7 @@ test("an input that hangs does not hold up what is aborted, wherever it hangs", 
       await new Promise(() => {});
     }
     const reading = async (): Promise<void> => {
-      for await (const _ of decompress(hanging(), { mediaType, signal: controller.signal }));
+      for await (const _ of decompress(hanging(), { ...long, signal: controller.signal }));
     };
     await assert.rejects(reading(), /^Error: stopped$/);
   }
@@ -222,10 +239,10 @@ test("the input is closed when who reads stops early, and nothing waits for the 
       closed.resolve();
     }
   }
-  for await (const _ of decompress(input(), { mediaType, signal })) break;
+  for await (const _ of decompress(input(), { ...long, signal })) break;
   await closed.promise;
   assert.equal(getEventListeners(signal, "abort").length, 0);
-  for await (const _ of decompress(input(), { mediaType, signal }))
+  for await (const _ of decompress(input(), { ...long, signal }))
     assert.ok(getEventListeners(signal, "abort").length < 2);
   assert.equal(getEventListeners(signal, "abort").length, 0);
 });
