@@ -1,5 +1,6 @@
-// The least that a program in Node does with an image: `bare-fetch.mjs HOST:PORT REPOSITORY TAG FILE` fetches manifest, config and layers from a
-// registry without TLS, config and layers at once, compares their digests, writes the layers into FILE and syncs it.
+// The least that a program in Node does with a small image: `bare-fetch.mjs HOST:PORT REPOSITORY TAG FILE` fetches manifest, config and layers from a
+// registry without TLS, config and layers at once, compares the digests of these, writes the layers into FILE and syncs it. One thread does
+// it all, so with large images a build may be faster.
 import { createHash } from "node:crypto";
 import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
 import { Agent, get } from "node:http";

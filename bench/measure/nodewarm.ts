@@ -51,7 +51,7 @@ export async function measureBuild(
   return { usage, disk };
 }
 
-/** Has the program's Node fetch, hash and write the blobs of one image, and nothing else, with a cold page cache: what is built from them takes more. */
+/** Has the program's Node fetch, hash and write the blobs of one image, and nothing else, with a cold page cache and Node's own settings. */
 export async function measureBareFetch(host: string, name: string, output: string): Promise<ProgramUsage> {
   const bundled = join(await bundledProgram(), "../node");
   const [repository = "", tag = ""] = name.split(":");

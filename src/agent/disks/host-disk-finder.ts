@@ -89,8 +89,12 @@ export class HostDiskFinder implements DiskFinder {
     this.#watch = this.#makeWatch();
     // What may be injected from devices is another question now.
     for (const [path, { kind }] of this.#known) if (kind === "device") this.#forget(path);
-    await this.#watch.look();
-    this.#changed.tell();
+    try {
+      await this.#watch.look();
+    } finally {
+      // Who knows the old places is to look at these, and the first look of a watch tells nothing.
+      this.#changed.tell();
+    }
   }
 
   async find({ signal }: { readonly signal: AbortSignal }): Promise<readonly FoundDisk[]> {

@@ -44,7 +44,7 @@ export class PlaceWatch {
     return this.#folders.every((folder) => folder.isWatching);
   }
 
-  /** What the first one sees is no change: nobody has been told otherwise. */
+  /** The first one tells nothing: whoever begins a watch looks at the places after it. */
   async look(): Promise<void> {
     await Promise.all(this.#folders.map((folder) => folder.look()));
     this.#hasLooked = true;
