@@ -59,7 +59,8 @@ export class Loop {
   #problem: Condition | undefined;
   #runtimeTrouble: Condition | undefined;
   #isSubscribed = false;
-  #areEventsLost = false;
+  /** Until events arrive again, whatever else works. */
+  #eventTrouble: Condition | undefined;
   #lookFailures = 0;
   readonly #guard: PassGuard;
   #passBeganMs: number | undefined;
@@ -96,7 +97,8 @@ export class Loop {
 
   get status(): AgentStatus {
     const { runtime, keeper, resolver, state, clock } = this.#parts;
-    const troubles = [this.#problem, this.#runtimeTrouble, this.#guard.trouble, this.#stuck()].filter(
+    const ofRuntime = this.#runtimeTrouble ?? this.#eventTrouble;
+    const troubles = [this.#problem, ofRuntime, this.#guard.trouble, this.#stuck()].filter(
       (each) => each !== undefined,
     );
     const ofRegistries = resolver.problems.map((message): Condition => ({ type: "RegistryAccess", message }));
@@ -287,13 +289,13 @@ export class Loop {
     this.#isSubscribed = true;
     this.#looker.distrust();
     if (change.type === "lost") {
-      this.#runtimeTrouble = { type: "RuntimeUnavailable", message: change.message };
+      this.#eventTrouble = { type: "RuntimeUnavailable", message: change.message };
       this.#parts.log({ event: "events-lost", fields: { error: change.message } });
     } else {
       this.#memory = forgetFailures(this.#memory, (_, code) => code === "unavailable");
-      if (this.#areEventsLost) this.#parts.log({ event: "events-back", fields: {} });
+      if (this.#eventTrouble !== undefined) this.#parts.log({ event: "events-back", fields: {} });
+      this.#eventTrouble = undefined;
     }
-    this.#areEventsLost = change.type === "lost";
     this.#wake();
   }
 
