@@ -142,6 +142,8 @@ export class AgentNode {
   async startAgent(...args: readonly string[]): Promise<AgentClient> {
     const child = start(this.words(args), { cwd: this.#folder, env: this.environment });
     this.#agent = child;
+    // Also one that a test which failed has left to the next one.
+    this.#scope.defer(() => void child.kill("SIGKILL"));
     for (const output of [child.stdout, child.stderr])
       output?.on("data", (piece) => {
         this.#log += piece;
