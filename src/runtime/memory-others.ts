@@ -71,9 +71,10 @@ export class MemoryOthers {
     this.#images.setAway(disk, isAway);
   }
 
-  /** While true no event arrives, and nothing says so. When it ends, streams say `listening` again. */
-  swallowEvents(areSwallowed: boolean): void {
+  /** While true no event arrives, and nothing says so but streams with `isNoticed`. When it ends, they say `listening` again. */
+  swallowEvents(areSwallowed: boolean, isNoticed = false): void {
     this.#areEventsSwallowed = areSwallowed;
+    if (isNoticed) this.#tell({ type: "lost", message: "events do not arrive" });
     if (!areSwallowed) this.#tell({ type: "listening" });
   }
 

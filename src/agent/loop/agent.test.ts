@@ -245,6 +245,20 @@ test("a gate opens when its time is up, or stays closed, as its set says", async
   }
 });
 
+test("that events do not arrive is said until they do, also when a look at the node sees everything", async () => {
+  await using setting = new AgentSetting();
+  setting.wish([]);
+  await setting.start();
+  await setting.advance(minute);
+  const said = () => setting.agent.status.conditions.map(({ message }) => message);
+  setting.node.others.swallowEvents(true, true);
+  await setting.advance(10 * minute);
+  assert.deepEqual(said(), ["events do not arrive"]);
+  setting.node.others.swallowEvents(false);
+  await setting.advance(1000);
+  assert.deepEqual(said(), []);
+});
+
 test("the runtime restarts, events are swallowed, and all is warm again", async () => {
   await using setting = await injectedWeb();
   setting.node.others.stop();
