@@ -63,7 +63,6 @@ export async function measureSpeed(
   const disks: DiskReport[] = [];
   try {
     for (let run = 0; run < options.runs; run++) {
-      await rm(output, { force: true });
       if (names.length === 1) bare.push(await measureBareFetch(bench.host, names[0], output));
       await rm(output, { force: true });
       const { usage, disk } = await measureBuild(references, { output, host: bench.host });

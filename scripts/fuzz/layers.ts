@@ -70,7 +70,7 @@ function fixChecksum(tar: Buffer, at: number): void {
 async function check({ tar, stored = tar }: FuzzInput): Promise<void> {
   if (tar === undefined || stored === undefined) throw new Error("an input without a tar");
   await inTime(limitMs, async () => {
-    await checkCopying(stored);
+    if (stored !== tar) await checkCopying(stored);
     const whole = await outcome(stored, tar, 1 << 20);
     if (!(whole instanceof LayerError)) checkTree(whole.tree, whole.contentCount);
     if (stored.length >= 200_000) return;

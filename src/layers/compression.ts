@@ -11,8 +11,8 @@ export type Compression = "gzip" | "zstd" | "none";
 const outputBytes = 256 * 2 ** 10;
 const magicBytes = 8;
 /**
- * Shorter gzip streams are zlib's, also where their content does not compress: V8 first has to warm up for what copies that here. With layers of 10 and
- * 25 MB zlib took less time, with 100 MB as much, with 1 GB a tenth more.
+ * Shorter gzip streams are zlib's, also where their content does not compress: V8 first has to warm up for what copies that here, which
+ * pays from some 100 MB on.
  */
 export const storedFromBytes: number = 64 << 20;
 

@@ -8,7 +8,7 @@ type Collect = (options: { readonly type: "minor" | "major" }) => void;
 
 /**
  * V8's garbage collection, which the flag `--expose-gc` puts into each context that is made under it. The flag stands for that moment only:
- * V8 refuses code that was compiled under other flags, Node's own modules among it, and those that a build needs take 12 ms more to load. Flags
+ * V8 refuses code that was compiled under other flags, Node's own modules among it, which then takes twice as long to load. Flags
  * are those of the process: another thread may take this one away before the context is made.
  */
 function exposedCollect(): Collect {

@@ -25,7 +25,7 @@ export type World = {
   readonly space: readonly SpaceUse[];
   /** Why nothing that can wait is to be fetched now; empty when it may be. */
   readonly pressure: string;
-  /** By path: who holds disks that are found and not injected; those that were not asked about are missing. */
+  /** By path: who holds disks that are found and not injected; those that were not asked about are missing, `undefined` was asked in vain. */
   readonly holders: ReadonlyMap<string, readonly User[] | undefined>;
   readonly memory: Memory;
   /** Keys of actions that run, or that ended after this world was looked at. */

@@ -164,6 +164,7 @@ describe("a fault of the agent", () => {
   test("in one pass is told and tried again later and later, and what is asked meanwhile is answered", async () => {
     await using setting = await warmNode();
     const disk = diskIdentity("a", 1, { [db]: testDigest("db-1") });
+    // Of another type than it may be, so that a pass throws: the cast lets it.
     const { path } = setting.putDisk({ ...disk, images: undefined as never }, ["db-1"]);
     await setting.advance(10 * minute);
     const types = () => setting.agent.status.conditions.map(({ type }) => type);
@@ -182,6 +183,7 @@ describe("a fault of the agent", () => {
     let looks = 0;
     setting.node.images.observe = async () => {
       looks += 1;
+      // Of another type than it may be, so that a pass throws: the cast lets it.
       const content = { digest: testDigest("x"), isWarm: true, missing: "", users: undefined as never };
       return { images: [], contents: new Map([[content.digest, content]]) };
     };
@@ -198,6 +200,7 @@ describe("a fault of the agent", () => {
   test("ends an agent that is to run once, after three tries", async () => {
     await using setting = new AgentSetting();
     setting.wish([]);
+    // Of another type than it may be, so that a pass throws: the cast lets it.
     setting.putDisk({ ...diskIdentity("a", 1, {}), images: undefined as never }, []);
     await setting.start(true);
     await setting.advance(minute);

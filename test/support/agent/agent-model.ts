@@ -163,6 +163,7 @@ export class AgentModel {
     images.observe = async () => {
       Reflect.deleteProperty(images, "observe");
       const digest = testDigest("odd");
+      // Of another type than it may be, so that a pass throws: the cast lets it.
       const content = { digest, isWarm: true, missing: "", users: undefined as never };
       return { images: [], contents: new Map([[digest, content]]) };
     };
