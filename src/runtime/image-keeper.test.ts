@@ -120,7 +120,11 @@ async function dockerSetting(scope: Scope, daemon: DockerDaemon, registry: TestR
     async pull(name, { layout, made }) {
       const tag = name.slice(name.lastIndexOf(":") + 1);
       await pushToRegistry(layout, made.manifest, { origin: registry.origin, repository: "keeper/image", tag });
-      await daemon.docker("pull", name);
+      await daemon.docker("pull", name).catch(async (error: unknown) => {
+        // Docker looks again at what it has just fetched, and its containerd may have collected it as garbage in between.
+        if (!/content digest \S+ not found/.test(String(error))) throw error;
+        await daemon.docker("pull", name);
+      });
     },
     removeName: async (name) => void (await daemon.docker("rmi", name)),
     async removeImage(name) {

@@ -31,13 +31,31 @@ for (const name of snapshotterNames) {
     const skip = runtime.reason ?? program.reason ?? needsProgram("docker-registry");
     describe(`nodewarm agent, ${runtime.name} with the ${name} snapshotter`, { skip }, () => {
       const scope = new AsyncDisposableStack();
-      const big = randomBytes(bigBytes);
+      let big: Buffer;
       let snapshotter: RemoteSnapshotter;
       let node: AgentNode;
       let cri: CriClient;
       let tool: string;
       let remoteImage: MadeImage;
       let remote: string;
+      const publishRemote = async (tag: string) => {
+        big = randomBytes(bigBytes);
+        const { image, index } = await makeRemoteImage(scope, name, node.images, tar(file("big", big)));
+        if (index !== undefined)
+          await pushToRegistry(node.images.layout, index, {
+            origin: node.registry.origin,
+            repository: "team/remote",
+          });
+        remoteImage = image;
+        remote = await node.publish(image, `team/remote:${tag}`);
+      };
+      /** Bytes of blobs that come from the registry until it is warm. */
+      const fetchRemote = async (): Promise<number> => {
+        node.registry.resetCounts();
+        await node.configure([{ ref: tool }, { ref: remote }]);
+        await node.untilWarm(remote);
+        return node.registry.sentBytes(/\/blobs\//);
+      };
       const pod = (image: string, ...command: string[]) => runPodToEnd(node.daemon, cri, { image, command });
       before(async () => {
         snapshotter = await RemoteSnapshotter.start(scope, name);
@@ -46,12 +64,7 @@ for (const name of snapshotterNames) {
         cri = connectCri(scope, node.daemon);
         tool = await node.publish(node.images.tool, "team/tool:v1");
         await snapshotter.serves(node.daemon);
-        const { image, index } = await makeRemoteImage(scope, name, node.images, tar(file("big", big)));
-        const { layout } = node.images;
-        if (index !== undefined)
-          await pushToRegistry(layout, index, { origin: node.registry.origin, repository: "team/remote" });
-        remoteImage = image;
-        remote = await node.publish(image, "team/remote:v1");
+        await publishRemote("v1");
       });
       after(() => scope.disposeAsync());
 
@@ -79,10 +92,12 @@ for (const name of snapshotterNames) {
       });
 
       test("gives the snapshotter what it needs to leave layers of its own format in the registry", async () => {
-        node.registry.resetCounts();
-        await node.configure([{ ref: tool }, { ref: remote }]);
-        await node.untilWarm(remote);
-        const bytes = node.registry.sentBytes(/\/blobs\//);
+        let bytes = await fetchRemote();
+        // Garbage collection may take SOCI's index from it before it has a label; it leaves the layers to containerd then.
+        if (/unable to label index/.test(await snapshotter.log())) {
+          await publishRemote("v2");
+          bytes = await fetchRemote();
+        }
         assert.ok(bytes < bigBytes / 4, `${bytes} bytes; the snapshotter says:\n${await snapshotter.log()}`);
         if (name === "overlaybd") return;
         const digest = createHash("sha256").update(big).digest("hex");
