@@ -4,6 +4,7 @@ import { readFile, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { buildDisk } from "../../src/disk/build/build-disk.ts";
 import type { BuildOptions, BuildReport } from "../../src/disk/build/contract.ts";
+import { OldDisk } from "../../src/disk/build/old-disk/old-disk.ts";
 import { verifyDisk } from "../../src/disk/verify/verify-disk.ts";
 import { MemorySource } from "../../src/filesystem/byte-source.ts";
 import type { MadeImage } from "./image-maker.ts";
@@ -13,33 +14,42 @@ import { run } from "./processes.ts";
 import type { Scope } from "./temporary.ts";
 import { walkTree } from "./tree-walk.ts";
 
+/** Path of the older disk instead of the disk. */
+export type TestBuildOptions = Partial<Omit<BuildOptions, "from">> & { readonly from?: string };
+
 /** Builds `disk.erofs` in `directory` from images of an OCI layout, with options that tests rarely vary. */
 export async function buildTestDisk(
   directory: string,
   layoutDirectory: string,
   images: readonly Pick<MadeImage, "manifest">[],
-  options: Partial<BuildOptions> = {},
+  { from, ...options }: TestBuildOptions = {},
 ): Promise<BuildReport> {
-  return buildDisk({
-    images: await Promise.all(
-      images.map(({ manifest }, index) =>
-        imageOfLayout(layoutDirectory, manifest, [`example.com/test/image:${index}`]),
+  const signal = options.signal ?? new AbortController().signal;
+  const old = from === undefined ? undefined : await OldDisk.open(from, signal);
+  try {
+    return await buildDisk({
+      images: await Promise.all(
+        images.map(({ manifest }, index) =>
+          imageOfLayout(layoutDirectory, manifest, [`example.com/test/image:${index}`]),
+        ),
       ),
-    ),
-    platform: { os: "linux", architecture: "amd64" },
-    output: join(directory, "disk.erofs"),
-    blobs: false,
-    erofsCache: false,
-    from: undefined,
-    line: "test",
-    sequence: undefined,
-    createdSeconds: 1_700_000_000,
-    limits: {},
-    jobs: 2,
-    builder: "nodewarm/test",
-    signal: new AbortController().signal,
-    ...options,
-  });
+      platform: { os: "linux", architecture: "amd64" },
+      output: join(directory, "disk.erofs"),
+      blobs: false,
+      erofsCache: false,
+      from: old,
+      line: "test",
+      sequence: undefined,
+      createdSeconds: 1_700_000_000,
+      limits: {},
+      jobs: 2,
+      builder: "nodewarm/test",
+      signal,
+      ...options,
+    });
+  } finally {
+    await old?.close();
+  }
 }
 
 /** Asserts that `verify` finds nothing wrong with a disk, and that a build of the same images from it gives the same. */
@@ -47,7 +57,7 @@ export async function assertRebuilds(
   disk: BuildReport,
   layoutDirectory: string,
   images: readonly Pick<MadeImage, "manifest">[],
-  options: Partial<BuildOptions> = {},
+  options: TestBuildOptions = {},
 ): Promise<void> {
   assert.deepEqual((await verifyDisk(new MemorySource(await readFile(disk.path)))).problems, []);
   const again = await buildTestDisk(dirname(disk.path), layoutDirectory, images, {

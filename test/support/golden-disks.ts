@@ -1,8 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { BuildOptions } from "../../src/disk/build/contract.ts";
-import { buildTestDisk } from "./disk-maker.ts";
+import { buildTestDisk, type TestBuildOptions } from "./disk-maker.ts";
 import { type MadeImage, makeImage } from "./image-maker.ts";
 import { device, directory, file, hardLink, opaque, paxSparse, symbolicLink, tar, whiteout } from "./tar-maker.ts";
 import { type Scope, temporaryDirectory } from "./temporary.ts";
@@ -12,7 +11,7 @@ export type GoldenDisk = {
   readonly name: string;
   /** Tars of each image's layers, from the bottom. */
   readonly images: readonly (readonly Buffer[])[];
-  readonly options?: Partial<BuildOptions>;
+  readonly options?: TestBuildOptions;
 };
 
 export const goldenFile = join(import.meta.dirname, "../corpus/golden-disks.json");

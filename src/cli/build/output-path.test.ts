@@ -47,14 +47,6 @@ test("what the system says while writing gets the path and the way out", () => {
     explained.message,
     "cannot write /data/disk.erofs: ENOSPC: no space left on device, write; make room in /data or write to another place",
   );
-  const missing = Object.assign(new Error("ENOENT: no such file or directory, open 'old.erofs'"), {
-    code: "ENOENT",
-    syscall: "open",
-    path: "old.erofs",
-  });
-  const reading = explainSystemError(missing, "/data/disk.erofs", "old.erofs");
-  assert.ok(reading instanceof CliError && reading.code === "unreadable-file");
-  assert.match(reading.message, /^cannot read the older disk: ENOENT.*'old\.erofs'; leave --from out/);
   const other = new Error("a bug");
   assert.equal(explainSystemError(other, "/data/disk.erofs"), other);
   const failing = Object.assign(new Error("EIO: i/o error, fdatasync"), { code: "EIO", syscall: "fdatasync" });

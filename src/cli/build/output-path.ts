@@ -21,14 +21,10 @@ export async function checkOutputPath(path: string): Promise<void> {
 
 /**
  * What the system says while a disk is written names no disk (`ENOSPC: no space left on device, write`): this does, with the
- * way out. Other errors come back as they are. `from` is the older disk that is read meanwhile.
+ * way out. Other errors come back as they are.
  */
-export function explainSystemError(error: unknown, path: string, from?: string): unknown {
+export function explainSystemError(error: unknown, path: string): unknown {
   if (!(error instanceof Error) || !("syscall" in error) || !("code" in error)) return error;
-  if (from !== undefined && "path" in error && error.path === from) {
-    const hint = error.code === "ENOENT" ? "; leave --from out where there is no older disk yet" : "";
-    return new CliError("unreadable-file", `cannot read the older disk: ${error.message}${hint}`, { cause: error });
-  }
   const folder = dirname(path);
   const hints: Readonly<Record<string, string>> = {
     ENOSPC: `; make room in ${folder} or write to another place`,

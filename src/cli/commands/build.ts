@@ -1,8 +1,10 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
+import type { OldDisk } from "../../disk/build/old-disk/old-disk.ts";
 import type { Platform } from "../../oci/descriptor.ts";
 import type { ResolvedImage } from "../../oci/resolved-image.ts";
 import { type BuildArguments, parseBuildArguments, pathForPlatform } from "../build/arguments.ts";
 import { collectImages, type ImageList } from "../build/image-list.ts";
+import { closeOldDisks, openOldDisks } from "../build/old-disks.ts";
 import { checkOutputPath, explainSystemError } from "../build/output-path.ts";
 import { closeImages, type OpenImage, openImages, resolveImages } from "../build/resolve-images.ts";
 import { type DiskReport, summary, withResolveSeconds } from "../build/summary.ts";
@@ -42,6 +44,24 @@ async function buildDisks(
   progress: Progress,
   io: CommandIo,
 ): Promise<readonly DiskReport[]> {
+  const { from } = given;
+  const oldPaths = from === undefined ? [] : given.platforms.map((platform) => pathForPlatform(from, platform));
+  const olds = openOldDisks(oldPaths, io.signal);
+  try {
+    return await buildFrom(olds, given, list, progress, io);
+  } finally {
+    await closeOldDisks(olds);
+  }
+}
+
+/** `olds`: one for each platform, or none. */
+async function buildFrom(
+  olds: readonly Promise<OldDisk>[],
+  given: BuildArguments,
+  list: ImageList,
+  progress: Progress,
+  io: CommandIo,
+): Promise<readonly DiskReport[]> {
   const { imageOpener } = await import("../../oci/open-image.ts");
   const opener = await imageOpener({
     authfile: given.authFile,
@@ -57,10 +77,10 @@ async function buildDisks(
     images = await openImages(list.images, (argument) => opener.open(argument));
     // All are looked up before the first disk is built: an image that a platform lacks is told at once.
     const planned: PlannedDisk[] = [];
-    for (const platform of given.platforms) {
+    for (const [i, platform] of given.platforms.entries()) {
       const plan = planDisk(platform, images, progress, io.signal);
       await Promise.all([plan, asked().then(() => import("../../disk/build/build-disk.ts"))]);
-      planned.push(await plan);
+      planned.push({ ...(await plan), from: await olds[i] });
     }
     const reports: DiskReport[] = [];
     for (const disk of planned) reports.push(await buildPlanned(disk, given, list.line, progress, io.signal));
@@ -76,18 +96,20 @@ async function asked(): Promise<void> {
   for (let turns = 0; turns < turnsToRequest; turns++) await nextTurn();
 }
 
-type PlannedDisk = {
+type Plan = {
   readonly platform: Platform;
   readonly images: readonly ResolvedImage[];
   readonly resolveSeconds: number;
 };
+
+type PlannedDisk = Plan & { readonly from: OldDisk | undefined };
 
 async function planDisk(
   platform: Platform,
   sources: readonly OpenImage[],
   progress: Progress,
   signal: AbortSignal,
-): Promise<PlannedDisk> {
+): Promise<Plan> {
   const startedMs = performance.now();
   progress.resolving(0, sources.length);
   const onResolved = (done: number) => progress.resolving(done, sources.length);
@@ -96,7 +118,7 @@ async function planDisk(
 }
 
 async function buildPlanned(
-  { platform, images, resolveSeconds }: PlannedDisk,
+  { platform, images, resolveSeconds, from }: PlannedDisk,
   given: BuildArguments,
   line: string,
   progress: Progress,
@@ -104,7 +126,6 @@ async function buildPlanned(
 ): Promise<DiskReport> {
   const { buildDisk } = await import("../../disk/build/build-disk.ts");
   const output = pathForPlatform(given.output, platform);
-  const from = given.from === undefined ? undefined : pathForPlatform(given.from, platform);
   progress.begin({ path: output, ...layerTotals(images) });
   try {
     const report = await buildDisk({
@@ -125,7 +146,7 @@ async function buildPlanned(
     });
     return withResolveSeconds(report, resolveSeconds);
   } catch (error) {
-    throw explainSystemError(error, output, from);
+    throw explainSystemError(error, output);
   }
 }
 

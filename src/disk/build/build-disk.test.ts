@@ -4,7 +4,7 @@ import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { setTimeout } from "node:timers/promises";
-import { buildTestDisk } from "../../../test/support/disk-maker.ts";
+import { buildTestDisk, type TestBuildOptions } from "../../../test/support/disk-maker.ts";
 import { type LayerInput, type MadeImage, makeImage } from "../../../test/support/image-maker.ts";
 import { imageOfLayout } from "../../../test/support/layout-image.ts";
 import { waitUntil } from "../../../test/support/processes.ts";
@@ -14,7 +14,7 @@ import { MemorySource } from "../../filesystem/byte-source.ts";
 import type { ResolvedImage } from "../../oci/resolved-image.ts";
 import { DiskReader } from "../reader/disk-reader.ts";
 import { verifyDisk } from "../verify/verify-disk.ts";
-import type { BuildOptions, BuildReport } from "./contract.ts";
+import type { BuildReport } from "./contract.ts";
 
 /** Bytes that are the same at every call and do not repeat. */
 function noise(seed: number, length: number): Buffer {
@@ -66,7 +66,7 @@ const stacks: LayerInput[][] = [
 async function build(
   scope: Scope,
   set: Set,
-  options: Partial<BuildOptions> = {},
+  options: TestBuildOptions = {},
 ): Promise<{ report: BuildReport; bytes: Buffer }> {
   const folder = await temporaryDirectory(scope, "disk");
   const report = await buildTestDisk(folder, set.layout, set.images, options);

@@ -6,7 +6,6 @@ import { ContentStore } from "./contents/content-store.ts";
 import type { BuildOptions, BuildReport } from "./contract.ts";
 import { distinctLayers } from "./layers/distinct-layers.ts";
 import { readLayers } from "./layers/read-layers.ts";
-import type { OldDisk } from "./old-disk/old-disk.ts";
 import { PartialFile } from "./partial-file.ts";
 import { type DiskData, writeMetadata } from "./write-metadata.ts";
 
@@ -16,35 +15,19 @@ import { type DiskData, writeMetadata } from "./write-metadata.ts";
  */
 export async function buildDisk(options: BuildOptions): Promise<BuildReport> {
   const start = performance.now();
-  const old = options.from === undefined ? undefined : await openOldDisk(options.from, options.signal);
+  const file = await PartialFile.create(options.output);
   try {
-    const file = await PartialFile.create(options.output);
-    try {
-      return await buildInto(file, old, options, start);
-    } catch (error) {
-      await file.discard();
-      throw options.signal.aborted ? options.signal.reason : error;
-    }
-  } finally {
-    await old?.close();
+    return await buildInto(file, options, start);
+  } catch (error) {
+    await file.discard();
+    throw options.signal.aborted ? options.signal.reason : error;
   }
 }
 
-/** Loads the reader only where it is needed: most builds have no older disk. */
-async function openOldDisk(path: string, signal: AbortSignal): Promise<OldDisk> {
-  const { OldDisk } = await import("./old-disk/old-disk.ts");
-  return OldDisk.open(path, signal);
-}
-
-async function buildInto(
-  file: PartialFile,
-  old: OldDisk | undefined,
-  options: BuildOptions,
-  start: number,
-): Promise<BuildReport> {
+async function buildInto(file: PartialFile, options: BuildOptions, start: number): Promise<BuildReport> {
   const seconds = (since: number): number => Math.round(performance.now() - since) / 1000;
   options.onEvent?.({ type: "phase", phase: "layers" });
-  const data = await writeData(file, old, options);
+  const data = await writeData(file, options);
   const layersSeconds = seconds(start);
   file.beginSync();
 
@@ -88,7 +71,7 @@ function rfc3339(seconds: number): string {
 }
 
 /** Blobs and contents. */
-async function writeData(file: PartialFile, old: OldDisk | undefined, options: BuildOptions): Promise<DiskData> {
+async function writeData(file: PartialFile, options: BuildOptions): Promise<DiskData> {
   const plan = planBlobs(options.images, options.blobs);
   for (const { descriptor, bytes } of plan.documents) {
     const place = plan.blobs.get(descriptor.digest);
@@ -102,7 +85,7 @@ async function writeData(file: PartialFile, old: OldDisk | undefined, options: B
     file,
     contents,
     plan,
-    old,
+    old: options.from,
     maximumEntries: limitValues(diskLimits, options.limits)["disk-entries"],
   });
   return { plan, contents, read };

@@ -1,5 +1,6 @@
 import type { Digest, Platform } from "../../oci/descriptor.ts";
 import type { ResolvedImage } from "../../oci/resolved-image.ts";
+import type { OldDisk } from "./old-disk/old-disk.ts";
 
 export type BuildOptions = {
   /** Images of one platform. */
@@ -11,8 +12,8 @@ export type BuildOptions = {
   readonly blobs: boolean;
   /** Also store each layer as an EROFS image of its own. */
   readonly erofsCache: boolean;
-  /** An older disk whose layers are reused; may be the same path as `output`. */
-  readonly from: string | undefined;
+  /** An older disk whose layers are reused, opened for this build alone; may be what lies at `output`. It is not closed. */
+  readonly from: OldDisk | undefined;
   readonly line: string;
   /** Default: `created` as Unix seconds. */
   readonly sequence: number | undefined;

@@ -37,7 +37,7 @@ export class OldDisk {
     );
   }
 
-  /** `signal` holds for all that follows. Throws `DiskError` or `ErofsError` when `path` is no disk, has an unknown format version, or is damaged. */
+  /** For one build; `signal` holds for all of it. Close it afterwards. Throws `DiskError` or `ErofsError` when `path` is no disk, has an unknown format version, or is damaged. */
   static async open(path: string, signal: AbortSignal): Promise<OldDisk> {
     const copier = new BlockCopier(path, signal);
     let disk: DiskReader | undefined;
