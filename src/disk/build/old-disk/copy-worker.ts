@@ -2,6 +2,7 @@ import { hash } from "node:crypto";
 import { constants, openSync, readSync, writeSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { blockBytes } from "../../../filesystem/erofs/constants.ts";
+import { dropFromPageCacheSync } from "../page-cache.ts";
 import type { CopyBatch, FromCopyWorker } from "./copy-protocol.ts";
 
 // Copies blocks of an older disk into the new one: reads, compares with the digests, writes. Everything is synchronous, for the thread
@@ -29,18 +30,33 @@ function post(message: FromCopyWorker): void {
 function answer(batch: CopyBatch): FromCopyWorker {
   try {
     input ??= openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    let read = { start: 0, end: 0 };
     for (let first = 0; first < batch.count; ) {
       const end = endOfRun(batch, first);
+      const run = { start: batch.places[3 * first], end: endBlock(batch, end - 1) };
       const corrupt = copyRun(input, batch, first, end);
       if (corrupt !== undefined) return { type: "corrupt", block: corrupt };
+      if (run.start !== read.end) {
+        forget(input, read);
+        read = run;
+      } else read.end = run.end;
       first = end;
     }
+    forget(input, read);
     return { type: "copied" };
   } catch (error) {
     const { message, code, syscall } = error as NodeJS.ErrnoException;
     return { type: "error", message, code, syscall };
   }
 }
+
+/** Blocks that will not be read again, in ranges as long as there are: the page cache holds a file in pieces of many blocks. */
+function forget(fd: number, { start, end }: { readonly start: number; readonly end: number }): void {
+  dropFromPageCacheSync(fd, start * blockBytes, (end - start) * blockBytes);
+}
+
+/** Behind a piece, on the older disk. */
+const endBlock = ({ places }: CopyBatch, i: number): number => places[3 * i] + blocksOf(places[3 * i + 2]);
 
 const blocksOf = (bytes: number): number => Math.ceil(bytes / blockBytes);
 
@@ -59,9 +75,10 @@ function endOfRun({ count, places }: CopyBatch, first: number): number {
 }
 
 /** Returns the first block of a piece that is not what its digest says; nothing of the run is written then. */
-function copyRun(from: number, { output, places, digests }: CopyBatch, first: number, end: number): number | undefined {
+function copyRun(from: number, batch: CopyBatch, first: number, end: number): number | undefined {
+  const { output, places, digests } = batch;
   const [fromBlock, toBlock] = [places[3 * first], places[3 * first + 1]];
-  const blocks = places[3 * end - 3] + blocksOf(places[3 * end - 1]) - fromBlock;
+  const blocks = endBlock(batch, end - 1) - fromBlock;
   const data = buffer.subarray(0, blocks * blockBytes);
   // What ends early is not what its digest says.
   data.fill(0, readAll(from, data, fromBlock * blockBytes));
