@@ -141,7 +141,7 @@ function fromTable(rows: readonly FromRow[]): string {
       row.name,
       significant(row.fullSeconds),
       significant(row.fromSeconds),
-      significant(row.copySeconds),
+      significant(row.cpSeconds),
       significant(row.wall.limit),
       verdict(row.wall),
       mebibytes(row.fromPeakMemoryBytes),
