@@ -1,6 +1,7 @@
 import { createHash, type Hash, hash } from "node:crypto";
 import { type ContentSink, chunkBytes, holeDigest } from "./content.ts";
 import { ContentTable } from "./content-table.ts";
+import { copyBytes } from "./copy-bytes.ts";
 import type { SparseMap } from "./tar/sparse.ts";
 
 /** Chunks made of a sparse file in one `pump`, so that the sink can hold it up. */
@@ -139,7 +140,7 @@ export class ContentWriter {
         this.#endChunk(part);
         continue;
       }
-      this.#buffer.set(part, this.#filled);
+      copyBytes(this.#buffer, part, this.#filled);
       this.#filled += size;
       if (this.#filled === chunkSize) this.#endChunk(this.#buffer.subarray(0, chunkSize));
     }

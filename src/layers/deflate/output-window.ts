@@ -1,4 +1,5 @@
 import { crc32 } from "node:zlib";
+import { copyBytes } from "../copy-bytes.ts";
 
 /** How far back a deflate stream may copy from. */
 export const historyBytes: number = 32 << 10;
@@ -53,7 +54,7 @@ export class OutputWindow {
 
   /** Adds at most `room` bytes. */
   put(bytes: Uint8Array): void {
-    this.#buffer.set(bytes, this.#end);
+    copyBytes(this.#buffer, bytes, this.#end);
     this.#end += bytes.length;
   }
 

@@ -1,4 +1,5 @@
 import { blockBytes } from "../../../filesystem/erofs/constants.ts";
+import { copyBytes } from "../../../layers/copy-bytes.ts";
 import { batchBytes, batchRecords, type ContentBatch } from "./content-batch.ts";
 
 /** Collects records into a batch; full ones go to `emit` with a fresh buffer from `allocate` taking their place. */
@@ -29,7 +30,7 @@ export class BatchWriter {
     this.#data ??= this.#allocate();
     const end = this.#used + data.length;
     const padded = Math.ceil(end / blockBytes) * blockBytes;
-    this.#data.set(data, this.#used);
+    copyBytes(this.#data, data, this.#used);
     this.#data.fill(0, end, padded);
     this.#offsets[i] = this.#used;
     this.#used = padded;

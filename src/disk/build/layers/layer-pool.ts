@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
+import { copyBytes } from "../../../layers/copy-bytes.ts";
 import { LayerError, type LayerErrorCode } from "../../../layers/layer-error.ts";
 import type { LayerResult } from "../../../layers/read-layer.ts";
 import { YoungGarbage } from "../../../layers/young-garbage.ts";
@@ -195,7 +196,7 @@ async function* gathered(input: AsyncIterable<Uint8Array>, sizeBytes: number): A
     for (let done = 0; done < bytes.length; ) {
       piece ??= unfilledPiece(Math.max(1, Math.min(pieceBytes, left)));
       const length = Math.min(bytes.length - done, piece.length - used);
-      piece.set(bytes.subarray(done, done + length), used);
+      copyBytes(piece, bytes.subarray(done, done + length), used);
       used += length;
       done += length;
       if (used < piece.length) continue;
