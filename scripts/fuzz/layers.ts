@@ -95,7 +95,7 @@ async function inflated(stored: Buffer, sizeBytes: number): Promise<Buffer | und
   const parts: Uint8Array[] = [];
   try {
     for await (const part of decompress(pieces(stored, 1 << 16), { mediaType: "", sizeBytes, signal }))
-      parts.push(part);
+      parts.push(Buffer.from(part));
   } catch (error) {
     if (error instanceof LayerError) return undefined;
     throw error;

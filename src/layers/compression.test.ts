@@ -78,7 +78,7 @@ describe("decompress", () => {
         }
       }
       const parts: Uint8Array[] = [];
-      for await (const part of decompress(reused(), options(stored))) parts.push(part);
+      for await (const part of decompress(reused(), options(stored))) parts.push(Buffer.from(part));
       assert.ok(Buffer.concat(parts).equals(data));
     }
   });

@@ -3,6 +3,7 @@ import { isSharedPiece } from "../oci/piece-buffers.ts";
 import { untilAborted } from "../oci/until-aborted.ts";
 import { inflateStored, probeStoredGzip } from "./deflate/stored-gzip.ts";
 import { corruptCompression as corrupt, LayerError } from "./layer-error.ts";
+import { YoungGarbage } from "./young-garbage.ts";
 import { wholeZstdFrames } from "./zstd-frames.ts";
 
 export type Compression = "gzip" | "zstd" | "none";
@@ -51,7 +52,7 @@ export type DecompressOptions = {
  * The uncompressed bytes of a layer. Inflating runs on a thread of libuv's pool while the caller works on the piece before. Several gzip
  * members or zstd frames count as one stream; zeros may follow the last gzip member, nothing else.
  *
- * Each piece of `input` may be looked at until `inputsHeld` more have been asked for.
+ * Each piece of `input` may be looked at until `inputsHeld` more have been asked for; each that is given, until the next is asked for.
  *
  * Throws `LayerError` ("corrupt-compression") when the stream is damaged, cut short or followed by other bytes, what `input` throws, and
  * the reason of `signal`.
@@ -75,13 +76,15 @@ export async function* decompress(
   const magic = start.length === 1 ? start[0] : Buffer.concat(start);
   const rest = rejoin(magic, iterator);
   switch (detectCompression(magic.subarray(0, magicBytes))) {
-    case "none":
+    case "none": {
+      const garbage = new YoungGarbage();
       for await (const piece of rest) {
         signal.throwIfAborted();
-        // What is shared is used again, while names may be views of what is given here.
-        yield isSharedPiece(piece) ? piece.slice() : piece;
+        if (!isSharedPiece(piece)) garbage.add(piece.length);
+        yield piece;
       }
       return;
+    }
     case "gzip":
       yield* sizeBytes < storedFromBytes ? inflateGzip(rest, signal) : gunzip(rest, magic, signal);
       return;
@@ -190,6 +193,7 @@ async function* inflate(
   name: string,
   mostHeld: number,
 ): AsyncGenerator<Uint8Array, void, undefined> {
+  const garbage = new YoungGarbage();
   let failure: unknown;
   let fedBytes = 0;
   /** How many of the last bytes fed are zeros in a row. */
@@ -237,6 +241,7 @@ async function* inflate(
   try {
     for await (const piece of stream) {
       if (signal.aborted) break;
+      garbage.add(piece.length);
       yield piece as Uint8Array;
     }
     signal.throwIfAborted();

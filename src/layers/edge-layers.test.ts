@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { edgeLayers } from "../../test/corpus/edge-layers.ts";
-import { readStored, sha256, showTree } from "../../test/support/layer-reading.ts";
+import { readStored, readTar, sha256, showTree } from "../../test/support/layer-reading.ts";
 import { LayerError } from "./layer-error.ts";
 
 describe("edge layers", () => {
@@ -25,6 +25,8 @@ describe("edge layers", () => {
       assert.deepEqual(showTree(cut.tree, cut.sink.contents), expected);
       assert.deepEqual(cut.tree, whole.tree);
       assert.deepEqual(cut.sink.keys, whole.sink.keys);
+      const reused = await readTar(tar, { pieceBytes: 512, reusesPieces: true });
+      assert.deepEqual(showTree(reused.tree, reused.sink.contents), expected);
     });
   }
 });

@@ -12,7 +12,6 @@ import { type LayerLimits, ratioFreeBytes } from "./limits.ts";
 import { TarReader } from "./tar/tar-reader.ts";
 import { LayerTarHandler } from "./tar-handler.ts";
 import { VerifiedInput } from "./verified-input.ts";
-import { YoungGarbage } from "./young-garbage.ts";
 
 export type ReadLayerOptions = {
   /** The layer's bytes as stored; each piece may be looked at until `inputsHeld` more have been asked for. */
@@ -79,12 +78,10 @@ export async function readLayer(options: ReadLayerOptions): Promise<LayerResult>
   const handler = new LayerTarHandler(applier, writer, limits);
   const reader = new TarReader(handler, { paxBytes: limits["pax-bytes"] });
   const hash = createHash("sha256");
-  const garbage = new YoungGarbage();
   try {
     const { mediaType, size: sizeBytes } = descriptor;
     for await (const piece of decompress(input.bytes(), { mediaType, sizeBytes, signal })) {
       uncompressedBytes += piece.length;
-      garbage.add(piece.length);
       checkSize();
       hash.update(piece);
       for (let at = 0; at < piece.length; ) {

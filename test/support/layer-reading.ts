@@ -61,6 +61,8 @@ export type ReadTarOptions = {
   readonly mediaType?: string;
   /** Bytes in one piece of the input. */
   readonly pieceBytes?: number;
+  /** All pieces lie in the same memory, shared with other threads: what is not compressed may be looked at until the next piece is asked for. */
+  readonly reusesPieces?: boolean;
 };
 
 export type ReadTar = LayerResult & { readonly sink: MemorySink };
@@ -73,6 +75,15 @@ export async function* pieces(bytes: Uint8Array, pieceBytes: number): AsyncGener
   for (let at = 0; at < bytes.length; at += pieceBytes) yield bytes.subarray(at, at + pieceBytes);
 }
 
+async function* reusedPieces(bytes: Uint8Array, pieceBytes: number): AsyncGenerator<Uint8Array> {
+  const memory = new Uint8Array(new SharedArrayBuffer(pieceBytes));
+  for await (const piece of pieces(bytes, pieceBytes)) {
+    memory.set(piece);
+    yield memory.subarray(0, piece.length);
+    memory.fill(0xa5);
+  }
+}
+
 /** Reads an uncompressed tar as a layer. */
 export async function readTar(tar: Uint8Array, options: ReadTarOptions = {}): Promise<ReadTar> {
   return readStored(tar, sha256(tar), options);
@@ -82,7 +93,7 @@ export async function readTar(tar: Uint8Array, options: ReadTarOptions = {}): Pr
 export async function readStored(stored: Uint8Array, diffID: Digest, options: ReadTarOptions = {}): Promise<ReadTar> {
   const sink = new MemorySink();
   const result = await readLayer({
-    input: pieces(stored, options.pieceBytes ?? 1 << 16),
+    input: (options.reusesPieces ? reusedPieces : pieces)(stored, options.pieceBytes ?? 1 << 16),
     descriptor: {
       mediaType: options.mediaType ?? "application/vnd.oci.image.layer.v1.tar",
       digest: sha256(stored),

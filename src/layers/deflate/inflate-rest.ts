@@ -1,4 +1,5 @@
 import { createInflateRaw } from "node:zlib";
+import { YoungGarbage } from "../young-garbage.ts";
 import { blocksToBit } from "./bit-prefix.ts";
 import type { BitPosition } from "./huffman-block.ts";
 
@@ -22,6 +23,7 @@ export async function* inflateRest(options: InflateRest): AsyncGenerator<Uint8Ar
   const stream = createInflateRaw({ chunkSize, ...(history.length > 0 && { dictionary: history }) });
   const stop = (): void => void stream.destroy(signal.reason);
   signal.addEventListener("abort", stop);
+  const garbage = new YoungGarbage();
   let isOver = false;
   let wake = (): void => {};
   const end = (): void => {
@@ -56,7 +58,10 @@ export async function* inflateRest(options: InflateRest): AsyncGenerator<Uint8Ar
     stream.destroy(error instanceof Error ? error : new Error(String(error)));
   });
   try {
-    for await (const piece of stream) yield piece as Uint8Array;
+    for await (const piece of stream) {
+      garbage.add(piece.length);
+      yield piece as Uint8Array;
+    }
     signal.throwIfAborted();
     await feeding;
     return unread;

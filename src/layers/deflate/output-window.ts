@@ -7,9 +7,10 @@ export const historyBytes: number = 32 << 10;
 /** With the history below what malloc takes from the system for each buffer. */
 export const windowBytes: number = 256 << 10;
 
-/** The output of a deflate stream: what is not handed on yet, behind the last 32 KiB of what is. */
+/** The output of a deflate stream: what is not handed on yet, behind the last 32 KiB of what is. Two buffers take turns. */
 export class OutputWindow {
   #buffer: Uint8Array = Buffer.allocUnsafeSlow(historyBytes + windowBytes);
+  #other: Uint8Array = Buffer.allocUnsafeSlow(historyBytes + windowBytes);
   #historyStart = historyBytes;
   #end = historyBytes;
   #crc = 0;
@@ -63,12 +64,13 @@ export class OutputWindow {
     this.#end = end;
   }
 
-  /** Hands on what is there, in memory that is not used again. */
+  /** Hands on what is there. It may be looked at until more is added. */
   take(): Uint8Array {
     const before = this.#buffer;
     const piece = before.subarray(historyBytes, this.#end);
     this.count(piece);
-    this.#buffer = Buffer.allocUnsafeSlow(historyBytes + windowBytes);
+    this.#buffer = this.#other;
+    this.#other = before;
     this.#buffer.set(before.subarray(this.#end - historyBytes, this.#end));
     this.#historyStart = Math.max(0, this.#historyStart - piece.length);
     this.#end = historyBytes;

@@ -28,7 +28,7 @@ async function* pieces(bytes: Uint8Array, sizeBytes: number): AsyncGenerator<Uin
 
 async function inflated(bytes: Uint8Array, sizeBytes: number): Promise<Buffer> {
   const parts: Uint8Array[] = [];
-  for await (const piece of decompress(pieces(bytes, sizeBytes), long)) parts.push(piece);
+  for await (const piece of decompress(pieces(bytes, sizeBytes), long)) parts.push(Buffer.from(piece));
   return Buffer.concat(parts);
 }
 

@@ -55,8 +55,8 @@ function decodeToStored(start: Uint8Array, firstBit: number): StoredStart | unde
 /**
  * The uncompressed bytes of the gzip stream's first member, of which `start` is what `probeStoredGzip` says of the first piece:
  * stored blocks are copied where they lie, which saves handing them to zlib's thread and back. Blocks between them are decoded
- * here; where they become many, zlib takes the rest. Each piece is in memory of its own. Returns what of the input, as far as it
- * was asked for, lies behind the member.
+ * here; where they become many, zlib takes the rest. Each piece may be looked at until the next one is asked for. Returns what of the
+ * input, as far as it was asked for, lies behind the member.
  *
  * Throws `LayerError` ("corrupt-compression"), what `input` throws, and the reason of `signal`; `input` ends with it, too, and is
  * not closed.

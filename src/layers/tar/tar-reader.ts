@@ -52,7 +52,10 @@ export class TarReader {
     this.#paxBytes = options.paxBytes;
   }
 
-  /** Reads from `chunk` at `from` on; returns how far it came: the chunk's end, or less when the handler paused it. */
+  /**
+   * Reads from `bytes` at `from` on; returns how far it came: their end, or less when the handler paused it. Once it has come to the end
+   * they are not looked at any more.
+   */
   push(bytes: Uint8Array, from = 0): number {
     // Views of plain arrays cost a fraction of views of `Buffer`s.
     const chunk = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -62,7 +65,15 @@ export class TarReader {
       at += taken;
       this.#offset += taken;
     }
+    if (at === chunk.length) this.#keepHeader();
     return at;
+  }
+
+  /** What is known of the current entry may be views into the block that it was read from. */
+  #keepHeader(): void {
+    if (this.#header === undefined) return;
+    const { name, linkName } = this.#header;
+    this.#header = { ...this.#header, name: name.slice(), linkName: linkName.slice() };
   }
 
   /** The input has ended. Throws `LayerError` when it ended within an entry. */
