@@ -12,10 +12,10 @@ export type Compression = "gzip" | "zstd" | "none";
 const outputBytes = 256 * 2 ** 10;
 const magicBytes = 8;
 /**
- * Shorter gzip streams are zlib's, also where their content does not compress: V8 first has to warm up for what copies that here, which
- * pays from some 100 MB on.
+ * Shorter gzip streams are zlib's, also where their content does not compress: V8 first has to warm up for what copies that here. Four
+ * layers of 25 MB take 10 % less time by copying, four of 2.5 MB 5 % more.
  */
-export const storedFromBytes: number = 64 << 20;
+export const storedFromBytes: number = 16 << 20;
 
 /**
  * What a layer's first bytes say (8 where there are as many), as containerd tells it: gzip with deflate, a zstd frame, a skippable frame
