@@ -45,7 +45,7 @@ export async function measureFrom(
   const host = bench.host;
   const before = set.images.map((image) => `${host}/${image.name}`);
   const after = changed.map((image) => `${host}/${image.name}`);
-  const seconds = { full: [] as number[], from: [] as number[], copy: [] as number[] };
+  const seconds = { full: [] as number[], from: [] as number[], cp: [] as number[] };
   const ids = new Set<string>();
   let fromPeakMemoryBytes = 0;
   try {
@@ -62,7 +62,7 @@ export async function measureFrom(
         fromPeakMemoryBytes = Math.max(fromPeakMemoryBytes, usage.peakMemoryBytes);
         ids.add(disk.id);
       },
-      async () => seconds.copy.push(await copySeconds(old, output)),
+      async () => seconds.cp.push(await measureCopy(old, output)),
     ];
     for (let index = 0; index < options.runs; index++) {
       // Whoever follows one that has used much memory is faster: the host has not taken it back yet.
@@ -73,7 +73,7 @@ export async function measureFrom(
       }
     }
     const traffic = await countTraffic(options.storage, set, changed, { old, output });
-    const [fullSeconds, fromSeconds, cpSeconds] = [seconds.full, seconds.from, seconds.copy].map(median);
+    const [fullSeconds, fromSeconds, cpSeconds] = [seconds.full, seconds.from, seconds.cp].map(median);
     const wall = mark("--from", fromSeconds, allowedFrom(fullSeconds, cpSeconds));
     const sameDisk = ids.size === 1;
     return { name: set.name, fullSeconds, fromSeconds, cpSeconds, fromPeakMemoryBytes, sameDisk, traffic, wall };
@@ -83,7 +83,7 @@ export async function measureFrom(
   }
 }
 
-async function copySeconds(from: string, to: string): Promise<number> {
+async function measureCopy(from: string, to: string): Promise<number> {
   await dropPageCache();
   const started = performance.now();
   await run("cp", ["--reflink=never", from, to]);

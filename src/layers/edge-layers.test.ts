@@ -25,8 +25,10 @@ describe("edge layers", () => {
       assert.deepEqual(showTree(cut.tree, cut.sink.contents), expected);
       assert.deepEqual(cut.tree, whole.tree);
       assert.deepEqual(cut.sink.keys, whole.sink.keys);
-      const reused = await readTar(tar, { pieceBytes: 512, reusesPieces: true });
-      assert.deepEqual(showTree(reused.tree, reused.sink.contents), expected);
+      for (const pieceBytes of [512, 700, 1500]) {
+        const reused = await readTar(tar, { pieceBytes, reusesPieces: true });
+        assert.deepEqual(showTree(reused.tree, reused.sink.contents), expected);
+      }
     });
   }
 });

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -189,6 +190,37 @@ test("--from the disk at -o reuses its layers and gives the same bytes", async (
   assert.equal(disk.bytes.fetched, 0);
   assert.ok(disk.bytes.reused > 0);
   assert.ok((await readFile(join(cwd, "disk.erofs"))).equals(first));
+});
+
+test("one older disk serves the builds of all platforms, also where the first of them replaces it", async () => {
+  await using scope = new AsyncDisposableStack();
+  const cwd = await temporaryDirectory(scope);
+  const both = join(cwd, "layout");
+  await mkdir(both);
+  const shared = tar(file("shared", randomBytes(300_000)));
+  const platforms = [
+    { os: "linux", architecture: "amd64" },
+    { os: "linux", architecture: "arm64" },
+  ];
+  /** Where the shared content lies on the disk depends on what comes before it. */
+  const build = async (first: string, ...more: readonly string[]) => {
+    const manifests = [];
+    for (const platform of platforms) {
+      const layers = [{ tar: tar(file("own", platform.architecture.repeat(first.length * 5000))) }, { tar: shared }];
+      manifests.push((await makeImage(both, { layers, platform })).manifest);
+    }
+    await tagInLayout(both, await makeIndex(both, manifests), "app");
+    const args = ["build", `oci:${both}:app`, "-o", "{platform}.erofs", "--json", ...more];
+    return disksOf(await succeed([...args, "--platform", "linux/amd64", "--platform", "linux/arm64"], { cwd }));
+  };
+  await build("x");
+  const reused = await build("longer", "--from", "linux-amd64.erofs");
+  const fresh = await build("longer");
+  assert.deepEqual(
+    reused.map(({ id }) => id),
+    fresh.map(({ id }) => id),
+  );
+  assert.ok(reused.every(({ bytes }) => bytes.reused > 0));
 });
 
 test("an ordinary user builds, inspects, reads and verifies a disk", { skip: needs("setpriv") }, async () => {

@@ -14,8 +14,10 @@ import { run } from "./processes.ts";
 import type { Scope } from "./temporary.ts";
 import { walkTree } from "./tree-walk.ts";
 
-/** Path of the older disk instead of the disk. */
-export type TestBuildOptions = Partial<Omit<BuildOptions, "from">> & { readonly from?: string };
+export type TestBuildOptions = Partial<Omit<BuildOptions, "from">> & {
+  /** Path of an older disk. */
+  readonly from?: string;
+};
 
 /** Builds `disk.erofs` in `directory` from images of an OCI layout, with options that tests rarely vary. */
 export async function buildTestDisk(

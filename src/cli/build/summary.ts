@@ -5,7 +5,7 @@ import { formatBytes, formatCount, formatSeconds } from "../format.ts";
 /** What `--json` prints for each disk. */
 export type DiskReport = Omit<BuildReport, "seconds"> & {
   readonly seconds: BuildReport["seconds"] & {
-    /** Looking the images up, before the build; not part of `total`. */
+    /** Looking the images up, and what the older disk took longer; before the build and not part of `total`. */
     readonly resolve: number;
   };
 };

@@ -1,10 +1,9 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { OldDisk } from "../../disk/build/old-disk/old-disk.ts";
 import type { Platform } from "../../oci/descriptor.ts";
 import type { ResolvedImage } from "../../oci/resolved-image.ts";
 import { type BuildArguments, parseBuildArguments, pathForPlatform } from "../build/arguments.ts";
 import { collectImages, type ImageList } from "../build/image-list.ts";
-import { closeOldDisks, openOldDisks } from "../build/old-disks.ts";
+import { OpeningDisk } from "../build/opening-disk.ts";
 import { checkOutputPath, explainSystemError } from "../build/output-path.ts";
 import { closeImages, type OpenImage, openImages, resolveImages } from "../build/resolve-images.ts";
 import { type DiskReport, summary, withResolveSeconds } from "../build/summary.ts";
@@ -44,24 +43,6 @@ async function buildDisks(
   progress: Progress,
   io: CommandIo,
 ): Promise<readonly DiskReport[]> {
-  const { from } = given;
-  const oldPaths = from === undefined ? [] : given.platforms.map((platform) => pathForPlatform(from, platform));
-  const olds = openOldDisks(oldPaths, io.signal);
-  try {
-    return await buildFrom(olds, given, list, progress, io);
-  } finally {
-    await closeOldDisks(olds);
-  }
-}
-
-/** `olds`: one for each platform, or none. */
-async function buildFrom(
-  olds: readonly Promise<OldDisk>[],
-  given: BuildArguments,
-  list: ImageList,
-  progress: Progress,
-  io: CommandIo,
-): Promise<readonly DiskReport[]> {
   const { imageOpener } = await import("../../oci/open-image.ts");
   const opener = await imageOpener({
     authfile: given.authFile,
@@ -72,20 +53,32 @@ async function buildFrom(
     environment: io.env,
     userAgent: `nodewarm/${version()}`,
   });
+  const openOld = (platform: Platform): OpeningDisk | undefined =>
+    given.from === undefined ? undefined : new OpeningDisk(pathForPlatform(given.from, platform), io.signal);
+  // It is read and checked, and threads start that copy from it, while registries answer.
+  const firstOld = openOld(given.platforms[0]);
   let images: readonly OpenImage[] = [];
   try {
     images = await openImages(list.images, (argument) => opener.open(argument));
     // All are looked up before the first disk is built: an image that a platform lacks is told at once.
     const planned: PlannedDisk[] = [];
-    for (const [i, platform] of given.platforms.entries()) {
+    for (const platform of given.platforms) {
       const plan = planDisk(platform, images, progress, io.signal);
       await Promise.all([plan, asked().then(() => import("../../disk/build/build-disk.ts"))]);
-      planned.push({ ...(await plan), from: await olds[i] });
+      planned.push(await plan);
     }
     const reports: DiskReport[] = [];
-    for (const disk of planned) reports.push(await buildPlanned(disk, given, list.line, progress, io.signal));
+    for (const [i, disk] of planned.entries()) {
+      const old = i === 0 ? firstOld : openOld(disk.platform);
+      try {
+        reports.push(await buildPlanned(disk, old, given, list.line, progress, io.signal));
+      } finally {
+        await old?.close();
+      }
+    }
     return reports;
   } finally {
+    await firstOld?.close();
     await closeImages(images);
     await opener.close();
   }
@@ -96,29 +89,28 @@ async function asked(): Promise<void> {
   for (let turns = 0; turns < turnsToRequest; turns++) await nextTurn();
 }
 
-type Plan = {
+type PlannedDisk = {
   readonly platform: Platform;
   readonly images: readonly ResolvedImage[];
-  readonly resolveSeconds: number;
+  readonly resolveMs: number;
 };
-
-type PlannedDisk = Plan & { readonly from: OldDisk | undefined };
 
 async function planDisk(
   platform: Platform,
   sources: readonly OpenImage[],
   progress: Progress,
   signal: AbortSignal,
-): Promise<Plan> {
+): Promise<PlannedDisk> {
   const startedMs = performance.now();
   progress.resolving(0, sources.length);
   const onResolved = (done: number) => progress.resolving(done, sources.length);
   const images = await resolveImages(sources, platform, { signal, onResolved });
-  return { platform, images, resolveSeconds: Math.round(performance.now() - startedMs) / 1000 };
+  return { platform, images, resolveMs: performance.now() - startedMs };
 }
 
 async function buildPlanned(
-  { platform, images, resolveSeconds, from }: PlannedDisk,
+  { platform, images, resolveMs }: PlannedDisk,
+  old: OpeningDisk | undefined,
   given: BuildArguments,
   line: string,
   progress: Progress,
@@ -128,6 +120,9 @@ async function buildPlanned(
   const output = pathForPlatform(given.output, platform);
   progress.begin({ path: output, ...layerTotals(images) });
   try {
+    const startedMs = performance.now();
+    const from = await old?.opened();
+    const untilReadyMs = resolveMs + performance.now() - startedMs;
     const report = await buildDisk({
       images,
       platform,
@@ -144,7 +139,7 @@ async function buildPlanned(
       signal,
       onEvent: (event) => progress.event(event),
     });
-    return withResolveSeconds(report, resolveSeconds);
+    return withResolveSeconds(report, Math.round(untilReadyMs) / 1000);
   } catch (error) {
     throw explainSystemError(error, output);
   }

@@ -12,7 +12,7 @@ export type BuildOptions = {
   readonly blobs: boolean;
   /** Also store each layer as an EROFS image of its own. */
   readonly erofsCache: boolean;
-  /** An older disk whose layers are reused, opened for this build alone; may be what lies at `output`. It is not closed. */
+  /** An older disk whose layers are reused, opened for this build alone and under `signal`; may be what lies at `output`. It is not closed. */
   readonly from: OldDisk | undefined;
   readonly line: string;
   /** Default: `created` as Unix seconds. */

@@ -4,13 +4,12 @@ import { copyBytes } from "../copy-bytes.ts";
 /** How far back a deflate stream may copy from. */
 export const historyBytes: number = 32 << 10;
 
-/** With the history below what malloc takes from the system for each buffer. */
+/** Most that is handed on at once. More would leave the processor's cache before it is hashed. */
 export const windowBytes: number = 256 << 10;
 
-/** The output of a deflate stream: what is not handed on yet, behind the last 32 KiB of what is. Two buffers take turns. */
+/** The output of a deflate stream: what is not handed on yet, behind the last 32 KiB of what is. */
 export class OutputWindow {
-  #buffer: Uint8Array = Buffer.allocUnsafeSlow(historyBytes + windowBytes);
-  #other: Uint8Array = Buffer.allocUnsafeSlow(historyBytes + windowBytes);
+  readonly #buffer: Uint8Array = Buffer.allocUnsafeSlow(historyBytes + windowBytes);
   #historyStart = historyBytes;
   #end = historyBytes;
   #crc = 0;
@@ -66,12 +65,9 @@ export class OutputWindow {
 
   /** Hands on what is there. It may be looked at until more is added. */
   take(): Uint8Array {
-    const before = this.#buffer;
-    const piece = before.subarray(historyBytes, this.#end);
+    const piece = this.#buffer.subarray(historyBytes, this.#end);
     this.count(piece);
-    this.#buffer = this.#other;
-    this.#other = before;
-    this.#buffer.set(before.subarray(this.#end - historyBytes, this.#end));
+    this.#buffer.copyWithin(0, this.#end - historyBytes, this.#end);
     this.#historyStart = Math.max(0, this.#historyStart - piece.length);
     this.#end = historyBytes;
     return piece;

@@ -5,6 +5,7 @@ import test from "node:test";
 import { constants, crc32, createDeflateRaw, gunzipSync, gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { decompress, inputsHeld, storedFromBytes } from "../compression.ts";
+import { YoungGarbage } from "../young-garbage.ts";
 import { windowBytes } from "./output-window.ts";
 import { probeStoredGzip } from "./stored-gzip.ts";
 
@@ -210,6 +211,20 @@ test("only of long streams are stored blocks copied", async () => {
   const isCopied = (all: readonly number[]) => all.some((bytes) => bytes > windowBytes);
   assert.ok(isCopied(await lengths(storedFromBytes)));
   assert.ok(!isCopied(await lengths(storedFromBytes - 1)));
+});
+
+test("pieces of input that are used up do not pile up in memory", async () => {
+  const gzip = gzipSync(Buffer.alloc(256 << 20), { level: 0 });
+  async function* fresh(): AsyncGenerator<Uint8Array> {
+    const sizeBytes = 256 << 10;
+    for (let at = 0; at < gzip.length; at += sizeBytes) yield Uint8Array.from(gzip.subarray(at, at + sizeBytes));
+  }
+  new YoungGarbage().collectAll();
+  const before = process.memoryUsage().arrayBuffers;
+  let mostBytes = 0;
+  for await (const _ of decompress(fresh(), { ...long, sizeBytes: gzip.length }))
+    mostBytes = Math.max(mostBytes, process.memoryUsage().arrayBuffers - before);
+  assert.ok(mostBytes < 32 << 20, `${mostBytes} bytes`);
 });
 
 test("an input that hangs does not hold up what is aborted, wherever it hangs", async () => {

@@ -1,4 +1,6 @@
+import { isSharedPiece } from "../../oci/piece-buffers.ts";
 import { corruptCompression } from "../layer-error.ts";
+import { YoungGarbage } from "../young-garbage.ts";
 import { type DecodedBlock, decodeHuffmanBlock } from "./huffman-block.ts";
 import { inflateRest } from "./inflate-rest.ts";
 import { OutputWindow, windowBytes } from "./output-window.ts";
@@ -67,6 +69,7 @@ export async function* inflateStored(
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array, Uint8Array, undefined> {
   const window = new OutputWindow();
+  const garbage = new YoungGarbage();
   let bytes: Uint8Array = new Uint8Array(0);
   let bit = 0;
   let ahead: Uint8Array = new Uint8Array(0);
@@ -75,6 +78,7 @@ export async function* inflateStored(
       const next = await input.next();
       if (next.done) return undefined;
       ahead = next.value;
+      if (!isSharedPiece(ahead)) garbage.add(ahead.length);
     }
     const piece = ahead.subarray(0, mostInputBytes);
     ahead = ahead.subarray(piece.length);
@@ -85,6 +89,7 @@ export async function* inflateStored(
     const rest = bytes.subarray(bit >> 3);
     const next = (await more()) ?? fail("it is cut short");
     bytes = rest.length === 0 ? next : Buffer.concat([rest, next]);
+    if (rest.length > 0) garbage.add(bytes.length);
     bit &= 7;
   };
   await extend();

@@ -40,7 +40,7 @@ test("pieces go to their places, runs and single ones, with zeros behind each", 
   await writeFile(path, old);
   const target = join(await folder(t), "new");
   const partial = await PartialFile.create(target);
-  const copier = new BlockCopier(path, never);
+  const copier = new BlockCopier(path, path, never);
   partial.lend(copier);
   const expected = Buffer.alloc(900 * block);
   // What follows on, what lies apart on either side, whole MiB and single bytes.
@@ -75,7 +75,7 @@ test("an older disk that ends too early is corrupt, and one that is gone gives t
     [`${path}-gone`, 0, "ENOENT"],
   ] as const) {
     const partial = await PartialFile.create(join(await folder(t), "new"));
-    const copier = new BlockCopier(name, never);
+    const copier = new BlockCopier(name, name, never);
     partial.lend(copier);
     await copier.add(from, 0, block, sha256(new Uint8Array(1)));
     await assert.rejects(partial.commit(), { code });
@@ -132,7 +132,7 @@ test("stopping leaves no thread that writes, and what was waiting rejects", asyn
   const content = randomBytes(1 << 20);
   await writeFile(path, content);
   const partial = await PartialFile.create(join(await folder(t), "new"));
-  const copier = new BlockCopier(path, never);
+  const copier = new BlockCopier(path, path, never);
   partial.lend(copier);
   const digest = sha256(content);
   for (let i = 0; i < 500; i++) await copier.add(0, 256 * i, 1 << 20, digest);

@@ -29,7 +29,7 @@ type Thread = {
  * `stop`.
  */
 export class BlockCopier implements LentWriter {
-  readonly #path: string;
+  readonly #name: string;
   readonly #signal: AbortSignal;
   readonly #threads: readonly Thread[];
   readonly #batch = new BatchBuilder();
@@ -41,12 +41,17 @@ export class BlockCopier implements LentWriter {
   #failure: { readonly error: unknown } | undefined;
   #waiting: (() => void)[] = [];
 
-  /** Starts the threads, since that takes a while. When `signal` aborts, copying stops at once and what waits for it throws the reason. */
-  constructor(path: string, signal: AbortSignal) {
-    this.#path = path;
+  /**
+   * Starts the threads, since that takes a while. `path` leads to the older disk as long as this copies, `name` is what messages call it.
+   * When `signal` aborts, copying stops at once and what waits for it throws the reason.
+   */
+  constructor(name: string, path: string, signal: AbortSignal) {
+    this.#name = name;
     this.#signal = signal;
     signal.addEventListener("abort", this.#abort);
-    this.#threads = Array.from({ length: Math.min(mostThreads, availableParallelism()) }, () => this.#startThread());
+    this.#threads = Array.from({ length: Math.min(mostThreads, availableParallelism()) }, () =>
+      this.#startThread(path),
+    );
   }
 
   /** To be called before anything is added. */
@@ -94,9 +99,9 @@ export class BlockCopier implements LentWriter {
     await Promise.all(this.#threads.map(({ worker }) => worker.terminate()));
   }
 
-  #startThread(): Thread {
+  #startThread(path: string): Thread {
     const worker = new Worker(new URL(`./copy-worker${extname(import.meta.filename)}`, import.meta.url), {
-      workerData: this.#path,
+      workerData: path,
       resourceLimits: { maxYoungGenerationSizeMb },
     });
     const thread: Thread = { worker, sent: [], blocks: 0 };
@@ -132,7 +137,7 @@ export class BlockCopier implements LentWriter {
         this.#fail(
           new DiskError(
             "corrupt",
-            `${this.#path}: the content at block ${message.block} is not what its digest says; build without --from`,
+            `${this.#name}: the content at block ${message.block} is not what its digest says; build without --from`,
           ),
         );
         return;

@@ -10,7 +10,7 @@ import type { CopyBatch, FromCopyWorker } from "./copy-protocol.ts";
 
 if (parentPort === null) throw new Error("runs only as a worker thread");
 const port = parentPort;
-/** Path of the older disk, which each thread opens for itself: each has its own readahead. */
+/** Leads to the older disk, which each thread opens for itself: each has its own readahead. */
 const path: string = workerData;
 
 /** Small enough that what is read is still in the processor's cache when it is hashed and written. */
@@ -50,7 +50,10 @@ function answer(batch: CopyBatch): FromCopyWorker {
   }
 }
 
-/** Blocks that will not be read again, in ranges as long as there are: the page cache holds a file in pieces of many blocks. */
+/**
+ * Blocks that will not be read again here, in ranges as long as there are: the page cache holds a file in pieces of many blocks. What others
+ * have mapped stays; what they have only read goes, too.
+ */
 function forget(fd: number, { start, end }: { readonly start: number; readonly end: number }): void {
   dropFromPageCacheSync(fd, start * blockBytes, (end - start) * blockBytes);
 }

@@ -1,4 +1,7 @@
 import { createHash } from "node:crypto";
+import { constants } from "node:fs";
+import { open } from "node:fs/promises";
+import { handleSource } from "../../../filesystem/byte-source.ts";
 import { blockBytes } from "../../../filesystem/erofs/constants.ts";
 import { chunkBytes } from "../../../layers/content.ts";
 import type { LayerTree } from "../../../layers/layer-tree.ts";
@@ -37,17 +40,22 @@ export class OldDisk {
     );
   }
 
-  /** For one build; `signal` holds for all of it. Close it afterwards. Throws `DiskError` or `ErofsError` when `path` is no disk, has an unknown format version, or is damaged. */
+  /**
+   * For one build; `signal` holds for all of it. Close it afterwards. Throws `DiskError` or `ErofsError` when `path` is no disk, has an unknown
+   * format version, or is damaged, and what `open(2)` gives.
+   */
   static async open(path: string, signal: AbortSignal): Promise<OldDisk> {
-    const copier = new BlockCopier(path, signal);
-    let disk: DiskReader | undefined;
+    // Without O_NONBLOCK, opening a named pipe would wait for ever.
+    const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    // By its descriptor: the path may lead to another file before all is copied.
+    const copier = new BlockCopier(path, `/proc/self/fd/${handle.fd}`, signal);
     try {
-      disk = await DiskReader.openPath(path);
+      const disk = await DiskReader.open(await handleSource(path, handle));
       await verifyAreas(disk, [areaKind.metadata, areaKind.index], signal, "build without --from");
       return new OldDisk(disk, copier);
     } catch (error) {
       await copier.stop();
-      await disk?.close();
+      await handle.close();
       throw error;
     }
   }
@@ -78,7 +86,7 @@ export class OldDisk {
     return this.#copier;
   }
 
-  /** Copies a blob to `position` of `file`; false when the disk lacks it, or has other bytes. */
+  /** Copies a blob to `position` of `file`; false when the disk lacks it, or has other bytes. What is read stays in the page cache. */
   async copyBlob(descriptor: Descriptor, file: PartialFile, position: number, signal: AbortSignal): Promise<boolean> {
     const isThere = await this.#disk.lookup(`blobs/sha256/${digestHex(descriptor.digest)}`).catch(() => undefined);
     if (isThere === undefined || isThere.sizeBytes !== descriptor.size) return false;
