@@ -188,8 +188,13 @@ for (const runtime of await containerdRuntimes()) {
       await writeFile(elsewhere, blob.data);
       const link = join(plugin?.exports.root ?? "", "blobs/sha256", digestHex(blob.digest));
       await mkdir(dirname(link), { recursive: true });
-      await symlink(elsewhere, link);
-      assert.equal(await contentWriter.claim(blob), "written");
+      const claim = async () => {
+        await symlink(elsewhere, link);
+        return contentWriter.claim(blob);
+      };
+      // A collection that is under way may take the file, which no record names yet.
+      const first = await claim().catch((error) => (existsSync(link) ? Promise.reject(error) : claim()));
+      assert.equal(first, "written");
       assert.equal(await contentWriter.claim(blob), "present");
       assert.ok((await lstat(link)).isSymbolicLink());
       const { sizeBytes, labels } = await content.info(blob.digest);
