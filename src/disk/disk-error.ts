@@ -13,6 +13,8 @@ export type DiskErrorCode =
   | "invalid-option"
   /** An image contradicts itself, or is one that containerd refuses. */
   | "invalid-image"
+  /** The system cannot read the older disk of a build. */
+  | "unreadable"
   /** The output is in use by another build, or is no place for a file. */
   | "output";
 

@@ -192,7 +192,7 @@ test("--from the disk at -o reuses its layers and gives the same bytes", async (
   assert.ok((await readFile(join(cwd, "disk.erofs"))).equals(first));
 });
 
-test("one older disk serves the builds of all platforms, also where the first of them replaces it", async () => {
+test("the build of each platform reads what lies at --from by then, also where the one before has replaced it", async () => {
   await using scope = new AsyncDisposableStack();
   const cwd = await temporaryDirectory(scope);
   const both = join(cwd, "layout");

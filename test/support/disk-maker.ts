@@ -15,8 +15,8 @@ import type { Scope } from "./temporary.ts";
 import { walkTree } from "./tree-walk.ts";
 
 export type TestBuildOptions = Partial<Omit<BuildOptions, "from">> & {
-  /** Path of an older disk. */
-  readonly from?: string;
+  /** An older disk, or the path of one. */
+  readonly from?: OldDisk | string;
 };
 
 /** Builds `disk.erofs` in `directory` from images of an OCI layout, with options that tests rarely vary. */
@@ -27,7 +27,7 @@ export async function buildTestDisk(
   { from, ...options }: TestBuildOptions = {},
 ): Promise<BuildReport> {
   const signal = options.signal ?? new AbortController().signal;
-  const old = from === undefined ? undefined : await OldDisk.open(from, signal);
+  const opened = typeof from === "string" ? await OldDisk.open(from, signal) : undefined;
   try {
     return await buildDisk({
       images: await Promise.all(
@@ -39,7 +39,7 @@ export async function buildTestDisk(
       output: join(directory, "disk.erofs"),
       blobs: false,
       erofsCache: false,
-      from: old,
+      from: opened ?? (typeof from === "string" ? undefined : from),
       line: "test",
       sequence: undefined,
       createdSeconds: 1_700_000_000,
@@ -50,7 +50,7 @@ export async function buildTestDisk(
       ...options,
     });
   } finally {
-    await old?.close();
+    await opened?.close();
   }
 }
 

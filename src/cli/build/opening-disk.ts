@@ -18,7 +18,7 @@ export class OpeningDisk {
     return this.#opening;
   }
 
-  /** Stops what is under way. May be called twice. */
+  /** Ends its threads and the check of what it holds; its index and tables may have to be read first. May be called twice. */
   async close(): Promise<void> {
     this.#stop.abort();
     const disk = await this.#opening.catch(() => undefined);
@@ -33,6 +33,8 @@ async function open(path: string, signal: AbortSignal): Promise<OldDisk> {
   } catch (error) {
     if (!(error instanceof Error) || !("syscall" in error) || !("code" in error)) throw error;
     const hint = error.code === "ENOENT" ? "; leave --from out where there is no older disk yet" : "";
-    throw new CliError("unreadable-file", `cannot read the older disk: ${error.message}${hint}`, { cause: error });
+    throw new CliError("unreadable-file", `cannot read the older disk ${path}: ${error.message}${hint}`, {
+      cause: error,
+    });
   }
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { setTimeout } from "node:timers/promises";
@@ -15,6 +15,7 @@ import type { ResolvedImage } from "../../oci/resolved-image.ts";
 import { DiskReader } from "../reader/disk-reader.ts";
 import { verifyDisk } from "../verify/verify-disk.ts";
 import type { BuildReport } from "./contract.ts";
+import { OldDisk } from "./old-disk/old-disk.ts";
 
 /** Bytes that are the same at every call and do not repeat. */
 function noise(seed: number, length: number): Buffer {
@@ -121,6 +122,20 @@ test("--from may be the output itself", async () => {
   const second = await buildTestDisk(folder, set.layout, set.images, { from: first.path });
   assert.equal(sha256(await readFile(second.path)), before);
   assert.equal(second.bytes.fetched, 0);
+});
+
+test("an older disk stays the one that was opened, whatever comes to lie at its path", async () => {
+  await using scope = new AsyncDisposableStack();
+  const set = await imageSet(await temporaryDirectory(scope), ...stacks);
+  const old = await build(scope, set);
+  const { signal } = new AbortController();
+  const opened = await OldDisk.open(old.report.path, signal);
+  scope.defer(() => opened.close());
+  const other = await build(scope, await imageSet(await temporaryDirectory(scope), [{ tar: archive(file("a", "b")) }]));
+  await rename(other.report.path, old.report.path);
+  const reused = await build(scope, set, { from: opened, signal });
+  assert.equal(sha256(reused.bytes), sha256(old.bytes));
+  assert.equal(reused.report.bytes.fetched, 0);
 });
 
 test("--blobs fetches the blobs that the older disk lacks, and copies those that it has", async () => {

@@ -3,7 +3,7 @@ import koffi from "koffi";
 /** `POSIX_FADV_DONTNEED` (Linux `include/uapi/linux/fadvise.h`). */
 const dontNeed = 4;
 
-type Advise = { (...parameters: unknown[]): number; async(...parameters: unknown[]): void };
+type Advise = { async(...parameters: unknown[]): void };
 
 let advise: Advise | undefined;
 let isKnown = false;
@@ -14,18 +14,6 @@ let isKnown = false;
  * memory for them: that can cost more than writing them.
  */
 export async function dropFromPageCache(fd: number, startBytes: number, lengthBytes: number): Promise<void> {
-  const call = posixFadvise();
-  // A length of 0 would mean all the rest.
-  if (call === undefined || lengthBytes <= 0) return;
-  await new Promise<void>((resolve) => call.async(fd, startBytes, lengthBytes, dontNeed, () => resolve()));
-}
-
-/** The same, at once. */
-export function dropFromPageCacheSync(fd: number, startBytes: number, lengthBytes: number): void {
-  if (lengthBytes > 0) posixFadvise()?.(fd, startBytes, lengthBytes, dontNeed);
-}
-
-function posixFadvise(): Advise | undefined {
   if (!isKnown) {
     isKnown = true;
     try {
@@ -34,5 +22,8 @@ function posixFadvise(): Advise | undefined {
       advise = undefined;
     }
   }
-  return advise;
+  const call = advise;
+  // A length of 0 would mean all the rest.
+  if (call === undefined || lengthBytes <= 0) return;
+  await new Promise<void>((resolve) => call.async(fd, startBytes, lengthBytes, dontNeed, () => resolve()));
 }

@@ -54,7 +54,7 @@ export class TarReader {
 
   /**
    * Reads from `bytes` at `from` on; returns how far it came: their end, or less when the handler paused it. Once it has come to the end
-   * they are not looked at any more.
+   * it does not look at them any more; a handler that pauses may.
    */
   push(bytes: Uint8Array, from = 0): number {
     // Views of plain arrays cost a fraction of views of `Buffer`s.

@@ -1,17 +1,20 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
-import { mkdtemp, open, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, open, readdir, readFile, rm, statfs, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test, { type TestContext } from "node:test";
 import { buildTestDisk } from "../../../../test/support/disk-maker.ts";
 import { type MadeImage, makeImage } from "../../../../test/support/image-maker.ts";
+import { cachedPages } from "../../../../test/support/page-cache.ts";
 import { tar as archive, file } from "../../../../test/support/tar-maker.ts";
 import { DiskError } from "../../disk-error.ts";
 import { PartialFile } from "../partial-file.ts";
 import { BlockCopier } from "./block-copier.ts";
 
 const block = 4096;
+/** `TMPFS_MAGIC` (Linux `include/uapi/linux/magic.h`). */
+const tmpfsMagic = 0x0102_1994;
 const never = new AbortController().signal;
 const sha256 = (bytes: Uint8Array): Buffer => createHash("sha256").update(bytes).digest();
 
@@ -20,6 +23,15 @@ async function folder(t: TestContext): Promise<string> {
   t.after(() => rm(path, { recursive: true }));
   return path;
 }
+
+/** Descriptor of a file, until the test ends. */
+async function opened(t: TestContext, path: string): Promise<number> {
+  const handle = await open(path);
+  t.after(() => handle.close());
+  return handle.fd;
+}
+
+const notOpen = 1_000_000;
 
 type OldDisk = { readonly layout: string; readonly image: MadeImage; readonly path: string; readonly starts: number[] };
 
@@ -40,7 +52,7 @@ test("pieces go to their places, runs and single ones, with zeros behind each", 
   await writeFile(path, old);
   const target = join(await folder(t), "new");
   const partial = await PartialFile.create(target);
-  const copier = new BlockCopier(path, path, never);
+  const copier = new BlockCopier(path, await opened(t, path), never);
   partial.lend(copier);
   const expected = Buffer.alloc(900 * block);
   // What follows on, what lies apart on either side, whole MiB and single bytes.
@@ -67,15 +79,15 @@ test("pieces go to their places, runs and single ones, with zeros behind each", 
   assert.ok((await readFile(target)).equals(expected));
 });
 
-test("an older disk that ends too early is corrupt, and one that is gone gives the system's code", async (t) => {
+test("an older disk that ends too early is corrupt, and one that is gone unreadable", async (t) => {
   const path = join(await folder(t), "old");
   await writeFile(path, randomBytes(block));
   for (const [name, from, code] of [
     [path, 1, "corrupt"],
-    [`${path}-gone`, 0, "ENOENT"],
+    [`${path}-gone`, 0, "unreadable"],
   ] as const) {
     const partial = await PartialFile.create(join(await folder(t), "new"));
-    const copier = new BlockCopier(name, name, never);
+    const copier = new BlockCopier(name, name === path ? await opened(t, path) : notOpen, never);
     partial.lend(copier);
     await copier.add(from, 0, block, sha256(new Uint8Array(1)));
     await assert.rejects(partial.commit(), { code });
@@ -108,6 +120,16 @@ test("a flipped bit in any content of the older disk is refused with its block, 
   await buildTestDisk(output, layout, [image], { from: path });
 });
 
+test("what is copied leaves the page cache", async (t) => {
+  const { layout, image, path } = await oldDisk(t);
+  if ((await statfs(path)).type === tmpfsMagic) return t.skip("the file system of temporary files is in memory");
+  await readFile(path);
+  const before = await cachedPages(path);
+  assert.ok(before * block > 14 << 20);
+  await buildTestDisk(await folder(t), layout, [image], { from: path });
+  assert.ok((await cachedPages(path)) < before / 2);
+});
+
 test("a build that is aborted while contents are copied rejects with the reason and leaves nothing", async (t) => {
   const { layout, image, path } = await oldDisk(t);
   const output = await folder(t);
@@ -132,7 +154,7 @@ test("stopping leaves no thread that writes, and what was waiting rejects", asyn
   const content = randomBytes(1 << 20);
   await writeFile(path, content);
   const partial = await PartialFile.create(join(await folder(t), "new"));
-  const copier = new BlockCopier(path, path, never);
+  const copier = new BlockCopier(path, await opened(t, path), never);
   partial.lend(copier);
   const digest = sha256(content);
   for (let i = 0; i < 500; i++) await copier.add(0, 256 * i, 1 << 20, digest);

@@ -3,8 +3,10 @@ import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { blockBytes } from "../../../filesystem/erofs/constants.ts";
 import { DiskError } from "../../disk-error.ts";
+import { dropFromPageCache } from "../page-cache.ts";
 import type { LentWriter } from "../partial-file.ts";
-import type { CopyBatch, FromCopyWorker } from "./copy-protocol.ts";
+import type { Blocks, CopyBatch, FromCopyWorker } from "./copy-protocol.ts";
+import { unreadable } from "./unreadable.ts";
 
 const batchPieces = 256;
 const batchBlocks = (4 << 20) / blockBytes;
@@ -30,8 +32,9 @@ type Thread = {
  */
 export class BlockCopier implements LentWriter {
   readonly #name: string;
+  readonly #descriptor: number;
   readonly #signal: AbortSignal;
-  readonly #threads: readonly Thread[];
+  readonly #threads: Thread[] = [];
   readonly #batch = new BatchBuilder();
   #output: number | undefined;
   #onWritten: (bytes: number) => void = () => {};
@@ -40,18 +43,24 @@ export class BlockCopier implements LentWriter {
   #end = 0;
   #failure: { readonly error: unknown } | undefined;
   #waiting: (() => void)[] = [];
+  #forgetting: Promise<void> = Promise.resolve();
 
   /**
-   * Starts the threads, since that takes a while. `path` leads to the older disk as long as this copies, `name` is what messages call it.
-   * When `signal` aborts, copying stops at once and what waits for it throws the reason.
+   * Starts the threads, since that takes a while. `descriptor` is the older disk's, open until this is stopped: a path may lead to another file
+   * before all is copied. `name` is what messages call it. When `signal` aborts, copying stops at once and what waits for it throws the reason.
    */
-  constructor(name: string, path: string, signal: AbortSignal) {
+  constructor(name: string, descriptor: number, signal: AbortSignal) {
     this.#name = name;
+    this.#descriptor = descriptor;
     this.#signal = signal;
     signal.addEventListener("abort", this.#abort);
-    this.#threads = Array.from({ length: Math.min(mostThreads, availableParallelism()) }, () =>
-      this.#startThread(path),
-    );
+    try {
+      while (this.#threads.length < Math.min(mostThreads, availableParallelism()))
+        this.#threads.push(this.#startThread());
+    } catch (error) {
+      void this.stop();
+      throw error;
+    }
   }
 
   /** To be called before anything is added. */
@@ -81,7 +90,7 @@ export class BlockCopier implements LentWriter {
 
   /**
    * Resolves when everything that overlaps a range of the new disk is written. Throws what went wrong, `DiskError` `corrupt` where the
-   * older disk is not what its digests say.
+   * older disk is not what its digests say, `unreadable` where it cannot be read.
    */
   async settle(position = 0, bytes = Number.POSITIVE_INFINITY): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure.error;
@@ -97,11 +106,12 @@ export class BlockCopier implements LentWriter {
     this.#signal.removeEventListener("abort", this.#abort);
     this.#fail(new Error("copying has been stopped"));
     await Promise.all(this.#threads.map(({ worker }) => worker.terminate()));
+    await this.#forgetting;
   }
 
-  #startThread(path: string): Thread {
+  #startThread(): Thread {
     const worker = new Worker(new URL(`./copy-worker${extname(import.meta.filename)}`, import.meta.url), {
-      workerData: path,
+      workerData: `/proc/self/fd/${this.#descriptor}`,
       resourceLimits: { maxYoungGenerationSizeMb },
     });
     const thread: Thread = { worker, sent: [], blocks: 0 };
@@ -130,6 +140,7 @@ export class BlockCopier implements LentWriter {
         this.#outstanding -= batch.pieces;
         thread.blocks -= batch.blocks;
         this.#onWritten(batch.blocks * blockBytes);
+        for (const blocks of message.read) this.#forget(blocks);
         this.#wake();
         return;
       }
@@ -143,10 +154,25 @@ export class BlockCopier implements LentWriter {
         return;
       case "error": {
         const { code, syscall } = message;
-        this.#fail(Object.assign(new Error(message.message), { code, syscall }));
+        const isWriting = syscall === "write";
+        this.#fail(
+          isWriting
+            ? Object.assign(new Error(message.message), { code, syscall })
+            : unreadable(this.#name, message.message),
+        );
         return;
       }
     }
+  }
+
+  /**
+   * What others have mapped stays in the page cache; what they have only read goes, too. This is not for the threads: one that is terminated
+   * in koffi's call takes the process with it.
+   */
+  #forget({ start, end }: Blocks): void {
+    this.#forgetting = this.#forgetting.then(() =>
+      dropFromPageCache(this.#descriptor, start * blockBytes, (end - start) * blockBytes),
+    );
   }
 
   readonly #abort = (): void => {

@@ -9,8 +9,12 @@ export type CopyBatch = {
   readonly digests: Uint8Array<ArrayBuffer>;
 };
 
+/** Blocks of the older disk, up to and without `end`. */
+export type Blocks = { readonly start: number; readonly end: number };
+
 export type FromCopyWorker =
-  | { readonly type: "copied" }
+  /** All of it; `read` is where it lay, in ranges as long as there are. */
+  | { readonly type: "copied"; readonly read: readonly Blocks[] }
   /** What lies at this block of the older disk has another digest. */
   | { readonly type: "corrupt"; readonly block: number }
   /** What the system said; `code` and `syscall` are lost when an error passes between threads. */

@@ -2,7 +2,6 @@ import { hash } from "node:crypto";
 import { constants, openSync, readSync, writeSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { blockBytes } from "../../../filesystem/erofs/constants.ts";
-import { dropFromPageCacheSync } from "../page-cache.ts";
 import type { CopyBatch, FromCopyWorker } from "./copy-protocol.ts";
 
 // Copies blocks of an older disk into the new one: reads, compares with the digests, writes. Everything is synchronous, for the thread
@@ -30,32 +29,22 @@ function post(message: FromCopyWorker): void {
 function answer(batch: CopyBatch): FromCopyWorker {
   try {
     input ??= openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    let read = { start: 0, end: 0 };
+    const read: { start: number; end: number }[] = [];
     for (let first = 0; first < batch.count; ) {
       const end = endOfRun(batch, first);
-      const run = { start: batch.places[3 * first], end: endBlock(batch, end - 1) };
       const corrupt = copyRun(input, batch, first, end);
       if (corrupt !== undefined) return { type: "corrupt", block: corrupt };
-      if (run.start !== read.end) {
-        forget(input, read);
-        read = run;
-      } else read.end = run.end;
+      const run = { start: batch.places[3 * first], end: endBlock(batch, end - 1) };
+      const last = read.at(-1);
+      if (last?.end === run.start) last.end = run.end;
+      else read.push(run);
       first = end;
     }
-    forget(input, read);
-    return { type: "copied" };
+    return { type: "copied", read };
   } catch (error) {
     const { message, code, syscall } = error as NodeJS.ErrnoException;
     return { type: "error", message, code, syscall };
   }
-}
-
-/**
- * Blocks that will not be read again here, in ranges as long as there are: the page cache holds a file in pieces of many blocks. What others
- * have mapped stays; what they have only read goes, too.
- */
-function forget(fd: number, { start, end }: { readonly start: number; readonly end: number }): void {
-  dropFromPageCacheSync(fd, start * blockBytes, (end - start) * blockBytes);
 }
 
 /** Behind a piece, on the older disk. */

@@ -17,6 +17,7 @@ import type { PartialFile } from "../partial-file.ts";
 import { BlockCopier } from "./block-copier.ts";
 import { storeOldContents } from "./old-contents.ts";
 import { withImpliedDirectories } from "./restore-implied.ts";
+import { readingOld } from "./unreadable.ts";
 
 type IndexLayer = DiskIndex["images"][number]["layers"][number];
 
@@ -47,14 +48,14 @@ export class OldDisk {
   static async open(path: string, signal: AbortSignal): Promise<OldDisk> {
     // Without O_NONBLOCK, opening a named pipe would wait for ever.
     const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    // By its descriptor: the path may lead to another file before all is copied.
-    const copier = new BlockCopier(path, `/proc/self/fd/${handle.fd}`, signal);
+    let copier: BlockCopier | undefined;
     try {
+      copier = new BlockCopier(path, handle.fd, signal);
       const disk = await DiskReader.open(await handleSource(path, handle));
       await verifyAreas(disk, [areaKind.metadata, areaKind.index], signal, "build without --from");
       return new OldDisk(disk, copier);
     } catch (error) {
-      await copier.stop();
+      await copier?.stop();
       await handle.close();
       throw error;
     }
@@ -74,7 +75,7 @@ export class OldDisk {
   async readLayer(diffID: Digest, contents: ContentStore, file: PartialFile, signal: AbortSignal): Promise<LayerTree> {
     const layer = this.#layers.get(diffID);
     if (layer === undefined) throw new Error(`layer ${diffID} is not on the older disk`);
-    const stored = await readLayerTree(this.#disk, layer.tree, { signal });
+    const stored = await readingOld(this.#disk.source.name, () => readLayerTree(this.#disk, layer.tree, { signal }));
     await storeOldContents(this.#disk, stored.contents, contents, this.#copierTo(file), signal);
     const tree = withImpliedDirectories(stored.tree, layer.impliedDirectories ?? []);
     return layer.whiteouts === undefined ? tree : { ...tree, whiteouts: layer.whiteouts };
@@ -95,7 +96,8 @@ export class OldDisk {
     for (let done = 0; done < descriptor.size; done += buffer.length) {
       signal.throwIfAborted();
       const piece = buffer.subarray(0, Math.min(buffer.length, descriptor.size - done));
-      await this.#disk.source.read(isThere.union * blockBytes + done, piece);
+      const { source } = this.#disk;
+      await readingOld(source.name, () => source.read(isThere.union * blockBytes + done, piece));
       digest.update(piece);
       await file.write(piece, position + done);
     }
