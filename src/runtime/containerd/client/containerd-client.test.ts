@@ -178,7 +178,7 @@ for (const runtime of await containerdRuntimes()) {
     test("a blob whose file lies in the store is claimed, without its bytes being read", async () => {
       const { contentWriter, content, ingests } = freshNamespace();
       const [plugin] = await client.introspection.plugins(["type==io.containerd.content.v1"]);
-      const blob = { ...randomBlob(10_000), labels: { claimed: "yes" } };
+      const blob = { ...randomBlob(10_000), labels: { claimed: "yes", "containerd.io/gc.root": "test" } };
       await assert.rejects(contentWriter.claim(blob), {
         code: "failed-precondition",
         message: /content_sharing_policy/,
