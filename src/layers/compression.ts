@@ -12,8 +12,8 @@ export type Compression = "gzip" | "zstd" | "none";
 const outputBytes = 256 * 2 ** 10;
 const magicBytes = 8;
 /**
- * Shorter gzip streams are zlib's, also where their content does not compress: V8 first has to warm up for what copies that here. By
- * copying, four layers of 25 MB take 10 % less time, one of 24 MB as much, four of 2.5 MB 5 % more.
+ * Shorter gzip streams are zlib's, also where their content does not compress: V8 first has to warm up for what copies that here, which
+ * pays for layers of 25 MB (syn/100mb-4 of `npm run bench:build`) and not for those of 2.5 MB (syn/10mb-4).
  */
 export const storedFromBytes: number = 16 << 20;
 
