@@ -125,7 +125,7 @@ export async function writeFilesTable(
 class TableWriter {
   readonly #output: RandomAccessOutput;
   readonly #hash = createHash("sha256");
-  readonly #buffer = new Uint8Array(1 << 20);
+  readonly #buffer = Buffer.allocUnsafeSlow(1 << 20);
   readonly #view = new DataView(this.#buffer.buffer);
   #position: number;
   #used = 0;

@@ -38,10 +38,11 @@ export class GrowingArray<View extends Numbers> {
     return start;
   }
 
-  /** Gives the memory back. The array must not be used any more. */
+  /** Gives the memory back, also if it is called again. The array must not be used any more. */
   free(): void {
     this.#length = 0;
-    this.#buffer.resize(0);
+    // Shrinking it would zero what it held first, also pages that were never touched.
+    if (!this.#buffer.detached) this.#buffer.transferToFixedLength(0);
   }
 
   #grow(byBytes: number): void {

@@ -59,11 +59,10 @@ export class AreaWriter {
   }
 
   async #load(index: number): Promise<Segment> {
-    let bytes: Uint8Array | undefined;
-    if (this.#segments.size >= segmentsInMemory) bytes = await this.#evict();
-    bytes ??= new Uint8Array(segmentBytes);
+    const used = this.#segments.size >= segmentsInMemory ? await this.#evict() : undefined;
+    const bytes = used ?? new Uint8Array(segmentBytes);
     if (index < this.#fresh) await this.#output.read(bytes, this.#start + index * segmentBytes);
-    else bytes.fill(0);
+    else used?.fill(0);
     this.#fresh = Math.max(this.#fresh, index + 1);
     const segment = { bytes, lastUse: ++this.#clock, isDirty: false };
     this.#segments.set(index, segment);
