@@ -1,7 +1,8 @@
 import { createHash, type Hash, hash } from "node:crypto";
+import { copyBytes } from "../oci/copy-bytes.ts";
 import { type ContentSink, chunkBytes, holeDigest } from "./content.ts";
 import { ContentTable } from "./content-table.ts";
-import { copyBytes } from "./copy-bytes.ts";
+
 import type { SparseMap } from "./tar/sparse.ts";
 
 /** Chunks made of a sparse file in one `pump`, so that the sink can hold it up. */

@@ -1,5 +1,5 @@
 import { crc32 } from "node:zlib";
-import { copyBytes } from "../copy-bytes.ts";
+import { copyBytes } from "../../oci/copy-bytes.ts";
 
 /** How far back a deflate stream may copy from. */
 export const historyBytes: number = 32 << 10;

@@ -1,13 +1,15 @@
 import type { IncomingMessage } from "node:http";
 import type { Readable } from "node:stream";
+import { copyBytes } from "../copy-bytes.ts";
 import { isSharedPiece, pieceBytes, unfilledPiece } from "../piece-buffers.ts";
 import { readDirectly } from "./direct-reads.ts";
 
 /** Pieces that may wait for the reader before the socket is held up. */
 const piecesAhead = 2;
 
-/** Bodies that are worth a connection of their own: one that was read around its parser cannot be used again. */
-const directBytes = 4 << 20;
+/** Bodies that are worth a connection of their own, which with TLS costs more: one that was read around its parser cannot be used again. */
+const directBytes = 512 << 10;
+const directTlsBytes = 4 << 20;
 
 export type BodyPiecesOptions = {
   /** Of the whole body, where the server says so. */
@@ -71,7 +73,7 @@ export async function* bodyPieces(body: Readable, options: BodyPiecesOptions): A
     for (let done = 0; done < chunk.length; ) {
       const room = space();
       const part = done === 0 && chunk.length <= room.length ? chunk : chunk.subarray(done, done + room.length);
-      room.set(part);
+      copyBytes(room, part, 0);
       done += part.length;
       fill(part.length);
     }
@@ -93,8 +95,10 @@ export async function* bodyPieces(body: Readable, options: BodyPiecesOptions): A
     return false;
   };
   body.on("close", onEnd).on("error", onError);
-  const isLong = left !== undefined && left >= directBytes;
-  const direct = isLong && answer !== undefined ? readDirectly(answer, { space, filled: onFilled }) : undefined;
+  const direct =
+    answer !== undefined && left !== undefined && left >= leastDirectBytes(answer)
+      ? readDirectly(answer, { space, filled: onFilled })
+      : undefined;
   if (direct === undefined) body.on("data", onData).on("end", onEnd);
   try {
     for (;;) {
@@ -121,6 +125,10 @@ export async function* bodyPieces(body: Readable, options: BodyPiecesOptions): A
     direct?.stop();
     if (!hasEnded || direct !== undefined) body.destroy();
   }
+}
+
+function leastDirectBytes({ socket }: IncomingMessage): number {
+  return "encrypted" in socket ? directTlsBytes : directBytes;
 }
 
 /** Alone in its buffer, unless that is shared anyway. */

@@ -1,6 +1,7 @@
 import type { Agent, IncomingMessage } from "node:http";
 import type { OnReadOpts } from "node:net";
 import { Duplex } from "node:stream";
+import { copyBytes } from "../copy-bytes.ts";
 
 /** Where the bytes of a body go. */
 export interface BodyTarget {
@@ -51,7 +52,7 @@ function give(reads: Reads, bytes: Uint8Array): boolean {
   for (let done = 0; done < bytes.length && reads.target !== undefined; ) {
     const space = reads.target.space();
     const part = bytes.subarray(done, done + space.length);
-    space.set(part);
+    copyBytes(space, part, 0);
     done += part.length;
     goesOn = reads.target.filled(part.length);
   }

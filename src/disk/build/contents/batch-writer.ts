@@ -1,5 +1,5 @@
 import { blockBytes } from "../../../filesystem/erofs/constants.ts";
-import { copyBytes } from "../../../layers/copy-bytes.ts";
+import { copyBytes } from "../../../oci/copy-bytes.ts";
 import { batchBytes, batchRecords, type ContentBatch } from "./content-batch.ts";
 
 /** Collects records into a batch; full ones go to `emit` with a fresh buffer from `allocate` taking their place. */

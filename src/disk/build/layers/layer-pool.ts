@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
-import { copyBytes } from "../../../layers/copy-bytes.ts";
 import { LayerError, type LayerErrorCode } from "../../../layers/layer-error.ts";
 import type { LayerResult } from "../../../layers/read-layer.ts";
 import { YoungGarbage } from "../../../layers/young-garbage.ts";
+import { copyBytes } from "../../../oci/copy-bytes.ts";
 import { isSharedPiece, pieceBytes, recyclePiece, unfilledPiece } from "../../../oci/piece-buffers.ts";
 import type { ContentBatch } from "../contents/content-batch.ts";
 import type { LayerReader, RunningLayer } from "./layer-reader.ts";
