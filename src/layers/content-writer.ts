@@ -2,7 +2,6 @@ import { createHash, type Hash, hash } from "node:crypto";
 import { copyBytes } from "../oci/copy-bytes.ts";
 import { type ContentSink, chunkBytes, holeDigest } from "./content.ts";
 import { ContentTable } from "./content-table.ts";
-
 import type { SparseMap } from "./tar/sparse.ts";
 
 /** Chunks made of a sparse file in one `pump`, so that the sink can hold it up. */
@@ -16,14 +15,15 @@ export type ContentWriterOptions = {
 
 /**
  * Turns the data of files into contents for the sink: hashes them, cuts large ones into chunks, gives each distinct one once. Bytes that
- * arrive in one piece are hashed and given where they lie.
+ * arrive in one piece are hashed and given where they lie, others where the sink wants them.
  */
 export class ContentWriter {
   readonly contents = new ContentTable();
   readonly #sink: ContentSink;
   readonly #onFilled: (bytes: number) => void;
-  readonly #buffer = Buffer.allocUnsafeSlow(chunkBytes);
   readonly #digest = Buffer.alloc(32);
+  /** Of the sink, for the current content or chunk, while `#filled` bytes of it are there. */
+  #room: Uint8Array | undefined;
   #filled = 0;
   #sizeBytes = 0;
   #position = 0;
@@ -123,10 +123,11 @@ export class ContentWriter {
     }
     const size = Math.min(end, chunkEnd) - this.#position;
     this.#onFilled(size);
-    this.#buffer.fill(0, this.#filled, this.#filled + size);
+    const room = this.#roomFor(chunkEnd - this.#position + this.#filled);
+    room.fill(0, this.#filled, this.#filled + size);
     this.#filled += size;
     this.#position += size;
-    if (this.#position === chunkEnd) this.#endChunk(this.#buffer.subarray(0, this.#filled));
+    if (this.#position === chunkEnd) this.#endChunk(room);
   }
 
   #take(piece: Uint8Array): void {
@@ -141,14 +142,21 @@ export class ContentWriter {
         this.#endChunk(part);
         continue;
       }
-      copyBytes(this.#buffer, part, this.#filled);
+      const room = this.#roomFor(chunkSize);
+      copyBytes(room, part, this.#filled);
       this.#filled += size;
-      if (this.#filled === chunkSize) this.#endChunk(this.#buffer.subarray(0, chunkSize));
+      if (this.#filled === chunkSize) this.#endChunk(room);
     }
+  }
+
+  #roomFor(chunkSize: number): Uint8Array {
+    this.#room ??= this.#sink.room(chunkSize);
+    return this.#room;
   }
 
   #endChunk(data: Uint8Array): void {
     this.#filled = 0;
+    this.#room = undefined;
     if (this.#key === undefined) {
       // Three times as fast as asking for a buffer, which counts for small files.
       this.#digest.write(hash("sha256", data, "binary"), "binary");

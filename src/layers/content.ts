@@ -23,6 +23,11 @@ export interface ContentSink {
   chunk(digest: Uint8Array, data: Uint8Array | undefined): void;
   /** `isNew` is false when this layer has given the same content before: what came since `beginLarge` is void. */
   endLarge(key: Uint8Array, isNew: boolean): void;
+  /**
+   * Memory in which the data of the next `small` or `chunk`, of at most `sizeBytes`, can be put together: it is not copied then. Valid until
+   * the next call of anything but `ready`; it may also be left unused.
+   */
+  room(sizeBytes: number): Uint8Array;
   /** Resolves when more may be given; awaited between pieces of input, so that memory stays bounded. */
   ready(): Promise<void>;
 }

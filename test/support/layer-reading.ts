@@ -17,6 +17,7 @@ export class MemorySink implements ContentSink {
   /** Chunks without bytes. */
   holes = 0;
   readyCalls = 0;
+  #room = Buffer.alloc(0);
   #large: { sizeBytes: number; chunks: Buffer[] } | undefined;
 
   small(digest: Uint8Array, data: Uint8Array): void {
@@ -24,11 +25,13 @@ export class MemorySink implements ContentSink {
     if (data.length === 0 || data.length > chunkBytes) throw new Error(`a small content has ${data.length} bytes`);
     this.keys.push(Buffer.from(digest).toString("hex"));
     this.contents.push(Buffer.from(data));
+    this.#endRoom();
   }
 
   beginLarge(sizeBytes: number): void {
     if (this.#large !== undefined) throw new Error("a large content came within another");
     this.#large = { sizeBytes, chunks: [] };
+    this.#endRoom();
   }
 
   chunk(digest: Uint8Array, data: Uint8Array | undefined): void {
@@ -39,6 +42,7 @@ export class MemorySink implements ContentSink {
       throw new Error("a chunk has a wrong size or digest");
     if (data === undefined) this.holes++;
     chunks.push(data === undefined ? Buffer.alloc(size) : Buffer.from(data));
+    this.#endRoom();
   }
 
   endLarge(key: Uint8Array, isNew: boolean): void {
@@ -48,6 +52,18 @@ export class MemorySink implements ContentSink {
       this.contents.push(Buffer.concat(this.#large.chunks));
     }
     this.#large = undefined;
+    this.#endRoom();
+  }
+
+  room(sizeBytes: number): Uint8Array {
+    this.#endRoom();
+    this.#room = Buffer.alloc(sizeBytes, 0xdd);
+    return this.#room;
+  }
+
+  /** Whoever goes on with the room after that finds and gives wrong bytes. */
+  #endRoom(): void {
+    this.#room.fill(0xee);
   }
 
   async ready(): Promise<void> {

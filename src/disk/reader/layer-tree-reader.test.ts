@@ -53,6 +53,9 @@ class DigestSink implements ContentSink {
   endLarge(_key: Uint8Array, isNew: boolean): void {
     if (isNew) this.contents.push(Buffer.concat(this.#chunks).toString("hex"));
   }
+  room(sizeBytes: number): Uint8Array {
+    return new Uint8Array(sizeBytes);
+  }
   async ready(): Promise<void> {}
 }
 

@@ -46,6 +46,10 @@ export class BatchSink implements ContentSink {
     this.#writer.add(isNew ? batchKind.endLarge : batchKind.endRepeated, 0, key);
   }
 
+  room(sizeBytes: number): Uint8Array {
+    return this.#writer.room(sizeBytes);
+  }
+
   async ready(): Promise<void> {
     while (this.#out >= batchesAhead) {
       const { promise, resolve } = Promise.withResolvers<void>();

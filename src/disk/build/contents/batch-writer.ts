@@ -19,9 +19,16 @@ export class BatchWriter {
     this.#allocate = allocate;
   }
 
-  /** `sizeBytes` is that of the record; `data` may be left out. */
+  /** Where the data of the next record, of at most `sizeBytes`, will lie. */
+  room(sizeBytes: number): Uint8Array {
+    this.#flushUnlessFits(sizeBytes);
+    this.#data ??= this.#allocate();
+    return this.#data.subarray(this.#used, this.#used + sizeBytes);
+  }
+
+  /** `sizeBytes` is that of the record; `data` may be left out, or be what was put into `room`. */
   add(kind: number, sizeBytes: number, digest?: Uint8Array, data?: Uint8Array): void {
-    if (this.#count === batchRecords || (data !== undefined && this.#used + data.length > batchBytes)) this.flush();
+    this.#flushUnlessFits(data?.length ?? 0);
     const i = this.#count++;
     this.#kinds[i] = kind;
     this.#sizes[i] = sizeBytes;
@@ -30,10 +37,18 @@ export class BatchWriter {
     this.#data ??= this.#allocate();
     const end = this.#used + data.length;
     const padded = Math.ceil(end / blockBytes) * blockBytes;
-    copyBytes(this.#data, data, this.#used);
+    if (!this.#isInPlace(data)) copyBytes(this.#data, data, this.#used);
     this.#data.fill(0, end, padded);
     this.#offsets[i] = this.#used;
     this.#used = padded;
+  }
+
+  #flushUnlessFits(dataBytes: number): void {
+    if (this.#count === batchRecords || this.#used + dataBytes > batchBytes) this.flush();
+  }
+
+  #isInPlace({ buffer, byteOffset }: Uint8Array): boolean {
+    return buffer === this.#data?.buffer && byteOffset === this.#data.byteOffset + this.#used;
   }
 
   flush(): void {
