@@ -18,4 +18,8 @@ export type Verdict =
   | { readonly type: "sound" }
   | { readonly type: "broken" | "unreadable" | "changed"; readonly reason: string };
 
-export type FromVerification = { readonly type: "progress"; readonly share: number } | Verdict;
+/** `begun`: from now on the thread makes no call through koffi, in which it must not be terminated: that takes the process along. */
+export type FromVerification =
+  | { readonly type: "begun" }
+  | { readonly type: "progress"; readonly share: number }
+  | Verdict;

@@ -95,11 +95,13 @@ export class VerificationQueue {
         unreadable(noAnswer);
       }, this.#stallMs);
     let timer = startTimer();
+    const begun = Promise.withResolvers<void>();
     waiting.stop = () => {
       clearTimeout(timer);
-      void worker.terminate();
+      void begun.promise.then(() => worker.terminate());
     };
     worker.on("message", (message: FromVerification) => {
+      if (message.type === "begun") return begun.resolve();
       if (message.type !== "progress") return this.#end(waiting, message);
       if (this.#running !== waiting) return;
       waiting.share = message.share;

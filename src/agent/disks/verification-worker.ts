@@ -56,6 +56,7 @@ async function verify(job: VerificationJob): Promise<Verdict> {
   try {
     if (!(await isSame(fd, job))) return changed(job);
     if (job.isAgain) forgetCached(fd);
+    tell({ type: "begun" });
     const verdict = await readAll(fd, job);
     return verdict.type === "sound" && !(await isSame(fd, job)) ? changed(job) : verdict;
   } finally {
