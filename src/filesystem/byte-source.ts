@@ -19,13 +19,18 @@ export interface ByteSource {
   close(): Promise<void>;
 }
 
+/** Opens whatever lies at `path`, for `handleSource`. Throws what `open(2)` gives. */
+export function openHandle(path: string): Promise<FileHandle> {
+  // Without O_NONBLOCK, opening a named pipe would wait for ever.
+  return open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+}
+
 /**
  * Opens a regular file or block device for reading. Throws `ErofsError` `not-a-file` for anything else, and what
  * `open(2)` gives.
  */
 export async function openFileSource(path: string): Promise<ByteSource> {
-  // Without O_NONBLOCK, opening a named pipe would wait for ever.
-  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  const handle = await openHandle(path);
   try {
     return await handleSource(path, handle);
   } catch (error) {

@@ -7,7 +7,7 @@ import { makeImage } from "../../../test/support/image-maker.ts";
 import { waitUntil } from "../../../test/support/processes.ts";
 import { file, tar } from "../../../test/support/tar-maker.ts";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
-import { CliError } from "../cli-error.ts";
+import { DiskError } from "../../disk/disk-error.ts";
 import { OpeningDisk } from "./opening-disk.ts";
 
 const never = new AbortController().signal;
@@ -26,8 +26,8 @@ test("a disk that is missing shows where it is asked for, with the way out", asy
   const path = join(await temporaryDirectory(scope), "old.erofs");
   const opening = new OpeningDisk(path, never);
   await assert.rejects(opening.opened(), (error) => {
-    assert.ok(error instanceof CliError && error.code === "unreadable-file");
-    assert.match(error.message, /^cannot read the older disk \S+old\.erofs: ENOENT.*; leave --from out/);
+    assert.ok(error instanceof DiskError && error.code === "unreadable");
+    assert.match(error.message, /^cannot read the older disk \S+old\.erofs: ENOENT.*; build without --from/);
     return true;
   });
   await opening.close();

@@ -1,5 +1,4 @@
 import type { OldDisk } from "../../disk/build/old-disk/old-disk.ts";
-import { CliError } from "../cli-error.ts";
 
 /** The disk that `--from` names, for one build. It is opened at once, whether or not anybody waits for it. */
 export class OpeningDisk {
@@ -13,7 +12,7 @@ export class OpeningDisk {
     this.#opening.catch(() => {});
   }
 
-  /** Throws `CliError`, `DiskError` or `ErofsError` when it is no disk that can be read, and the reason of the signal. */
+  /** Throws `DiskError` or `ErofsError` when it is no disk that can be read, and the reason of the signal. */
   opened(): Promise<OldDisk> {
     return this.#opening;
   }
@@ -28,13 +27,5 @@ export class OpeningDisk {
 
 async function open(path: string, signal: AbortSignal): Promise<OldDisk> {
   const { OldDisk } = await import("../../disk/build/old-disk/old-disk.ts");
-  try {
-    return await OldDisk.open(path, signal);
-  } catch (error) {
-    if (!(error instanceof Error) || !("syscall" in error) || !("code" in error)) throw error;
-    const hint = error.code === "ENOENT" ? "; leave --from out where there is no older disk yet" : "";
-    throw new CliError("unreadable-file", `cannot read the older disk ${path}: ${error.message}${hint}`, {
-      cause: error,
-    });
-  }
+  return OldDisk.open(path, signal);
 }

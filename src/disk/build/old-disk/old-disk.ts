@@ -1,7 +1,5 @@
 import { createHash } from "node:crypto";
-import { constants } from "node:fs";
-import { open } from "node:fs/promises";
-import { handleSource } from "../../../filesystem/byte-source.ts";
+import { handleSource, openHandle } from "../../../filesystem/byte-source.ts";
 import { blockBytes } from "../../../filesystem/erofs/constants.ts";
 import { chunkBytes } from "../../../layers/content.ts";
 import type { LayerTree } from "../../../layers/layer-tree.ts";
@@ -42,12 +40,15 @@ export class OldDisk {
   }
 
   /**
-   * For one build; `signal` holds for all of it. Close it afterwards. Throws `DiskError` or `ErofsError` when `path` is no disk, has an unknown
-   * format version, or is damaged, and what `open(2)` gives.
+   * For one build; `signal` holds for all of it. Close it afterwards. Throws `DiskError` or `ErofsError` when `path` cannot be read, is no disk,
+   * has an unknown format version, or is damaged.
    */
-  static async open(path: string, signal: AbortSignal): Promise<OldDisk> {
-    // Without O_NONBLOCK, opening a named pipe would wait for ever.
-    const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  static open(path: string, signal: AbortSignal): Promise<OldDisk> {
+    return readingOld(path, () => OldDisk.#open(path, signal));
+  }
+
+  static async #open(path: string, signal: AbortSignal): Promise<OldDisk> {
+    const handle = await openHandle(path);
     let copier: BlockCopier | undefined;
     try {
       copier = new BlockCopier(path, handle.fd, signal);
