@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { copyFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { run } from "../suite/command.ts";
@@ -33,8 +34,21 @@ let bundled: Promise<string> | undefined;
 
 /** The program as it is released: made anew from the sources, once in a process. */
 function bundledProgram(): Promise<string> {
-  bundled ??= run(process.execPath, [join(root, "scripts/bundle.ts")]).then(() => join(root, "dist/nodewarm"));
+  bundled ??= makeBundle();
   return bundled;
+}
+
+async function makeBundle(): Promise<string> {
+  await run(process.execPath, [join(root, "scripts/bundle.ts")]);
+  const node = join(root, "dist/node");
+  if (existsSync(node)) await unshare(node);
+  return join(root, "dist/nodewarm");
+}
+
+/** Makes a file one of its own: what this process has mapped of the Node that it runs stays in the page cache, whatever is dropped. */
+async function unshare(path: string): Promise<void> {
+  await copyFile(path, `${path}.own`);
+  await rename(`${path}.own`, path);
 }
 
 /** Builds a disk of the images from a registry on `host`, as a process of its own; the page cache is dropped before. */
