@@ -18,8 +18,7 @@ export type Verdict =
   | { readonly type: "sound" }
   | { readonly type: "broken" | "unreadable" | "changed"; readonly reason: string };
 
-/** `begun`: from now on the thread makes no call through koffi, in which it must not be terminated: that takes the process along. */
-export type FromVerification =
-  | { readonly type: "begun" }
-  | { readonly type: "progress"; readonly share: number }
-  | Verdict;
+export type FromVerification = { readonly type: "progress"; readonly share: number } | Verdict;
+
+/** `stop` holds one 32-bit number in shared memory: other than 0 when nobody asks for the verdict any more. */
+export type VerificationTask = { readonly job: VerificationJob; readonly stop: SharedArrayBuffer };

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
-import { stat, writeFile } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, test } from "node:test";
+import type { Worker } from "node:worker_threads";
 import { spoilByte } from "../../../test/support/disk-finding.ts";
 import { makeSmallDisk } from "../../../test/support/small-disk.ts";
 import { type Scope, temporaryDirectory } from "../../../test/support/temporary.ts";
@@ -10,10 +13,15 @@ import { fileStamp } from "./disk-stamp.ts";
 import type { VerificationJob } from "./verification-protocol.ts";
 import { VerificationQueue } from "./verification-queue.ts";
 
-async function makeJob(scope: Scope): Promise<VerificationJob> {
-  const { path } = await makeSmallDisk(scope);
+async function makeJob(scope: Scope, text?: string): Promise<VerificationJob> {
+  const { path } = await makeSmallDisk(scope, text);
   const { id } = await readDiskSource(path);
   return { path, kind: "file", stamp: fileStamp(path, await stat(path, { bigint: true })), id };
+}
+
+/** By all threads of this process (proc_pid_io(5)). */
+async function bytesRead(): Promise<number> {
+  return Number(/^rchar: (\d+)$/m.exec(await readFile("/proc/self/io", "utf8"))?.[1]);
 }
 
 describe("verification", () => {
@@ -61,6 +69,26 @@ describe("verification", () => {
     const verdicts = await Promise.all([impatient.add(job).verdict, impatient.add(job).verdict]);
     for (const verdict of verdicts)
       assert.match(verdict.type === "unreadable" ? verdict.reason : "", /does not answer/);
+  });
+
+  test("one that is cancelled ends its thread, which reads no further", async () => {
+    await using scope = new AsyncDisposableStack();
+    const contentBytes = 64 << 20;
+    const job = await makeJob(scope, randomBytes(contentBytes / 2).toString("hex"));
+    const queue = new VerificationQueue();
+    scope.defer(async () => queue.close());
+    const verify = async (isCancelled: boolean): Promise<number> => {
+      const before = await bytesRead();
+      const started = once(process, "worker") as Promise<[Worker]>;
+      const verification = queue.add(job);
+      const [worker] = await started;
+      const exited = once(worker, "exit");
+      if (isCancelled) verification.cancel();
+      await Promise.all([verification.verdict, exited]);
+      return (await bytesRead()) - before;
+    };
+    assert.ok((await verify(false)) > contentBytes);
+    assert.ok((await verify(true)) < contentBytes / 2);
   });
 
   test("closing ends what runs and what waits", async () => {

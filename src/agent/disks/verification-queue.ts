@@ -1,7 +1,7 @@
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { causeText } from "../../oci/oci-error.ts";
-import type { FromVerification, Verdict, VerificationJob } from "./verification-protocol.ts";
+import type { FromVerification, Verdict, VerificationJob, VerificationTask } from "./verification-protocol.ts";
 
 /** A disk that is being verified or waits for it. */
 export type Verification = {
@@ -88,20 +88,21 @@ export class VerificationQueue {
       unreadable(noAnswer);
       return;
     }
-    const worker = startWorker(waiting.job);
+    const stop = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
+    const worker = startWorker({ job: waiting.job, stop });
     const startTimer = () =>
       setTimeout(() => {
         this.#hanging.add(path);
         unreadable(noAnswer);
       }, this.#stallMs);
     let timer = startTimer();
-    const begun = Promise.withResolvers<void>();
     waiting.stop = () => {
       clearTimeout(timer);
-      void begun.promise.then(() => worker.terminate());
+      // Not terminated: within a call through koffi, that takes the whole process.
+      Atomics.store(new Int32Array(stop), 0, 1);
+      worker.unref();
     };
     worker.on("message", (message: FromVerification) => {
-      if (message.type === "begun") return begun.resolve();
       if (message.type !== "progress") return this.#end(waiting, message);
       if (this.#running !== waiting) return;
       waiting.share = message.share;
@@ -116,9 +117,9 @@ export class VerificationQueue {
   }
 }
 
-function startWorker(job: VerificationJob): Worker {
+function startWorker(task: VerificationTask): Worker {
   // Beside this file, be it a source or the bundle.
   const file = new URL(`./verification-worker${extname(import.meta.filename)}`, import.meta.url);
   // Options of the main thread may not be for files.
-  return new Worker(file, { workerData: job, resourceLimits, execArgv: [] });
+  return new Worker(file, { workerData: task, resourceLimits, execArgv: [] });
 }

@@ -12,7 +12,7 @@ import { forgetCached } from "../../runtime/host/fresh-read.ts";
 import { callHere } from "../../runtime/host/system-calls.ts";
 import { descriptorSource } from "./descriptor-source.ts";
 import { deviceStamp, fileStamp, sameStamp } from "./disk-stamp.ts";
-import type { FromVerification, Verdict, VerificationJob } from "./verification-protocol.ts";
+import type { FromVerification, Verdict, VerificationJob, VerificationTask } from "./verification-protocol.ts";
 
 // Reads one disk in full and tells its verdict. A thread of its own, since hashing gigabytes would stop the agent, and since priorities
 // belong to threads.
@@ -38,7 +38,14 @@ const maxProblems = 3;
 if (parentPort === null) throw new Error("runs only as a worker thread");
 const port = parentPort;
 
+const { job, stop }: VerificationTask = workerData;
+const stopped = new Int32Array(stop);
+
 const tell = (message: FromVerification) => port.postMessage(message);
+
+function checkStopped(): void {
+  if (Atomics.load(stopped, 0) !== 0) throw new Error("nobody asks for it any more");
+}
 
 function lowerPriority(): void {
   // For either, 0 is the calling thread (setpriority(2), ioprio_set(2)).
@@ -51,12 +58,12 @@ function lowerPriority(): void {
   }
 }
 
-async function verify(job: VerificationJob): Promise<Verdict> {
+async function verify(): Promise<Verdict> {
+  checkStopped();
   const fd = openSync(job.path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     if (!(await isSame(fd, job))) return changed(job);
     if (job.isAgain) forgetCached(fd);
-    tell({ type: "begun" });
     const verdict = await readAll(fd, job);
     return verdict.type === "sound" && !(await isSame(fd, job)) ? changed(job) : verdict;
   } finally {
@@ -67,7 +74,9 @@ async function verify(job: VerificationJob): Promise<Verdict> {
 async function readAll(fd: number, { path, id, stamp }: VerificationJob): Promise<Verdict> {
   const problems = new ProblemList(maxProblems);
   try {
-    const disk = await DiskReader.open(descriptorSource(path, fd, stamp.sizeBytes));
+    const disk = await DiskReader.open(
+      descriptorSource(path, fd, { sizeBytes: stamp.sizeBytes, beforeRead: checkStopped }),
+    );
     if (disk.id !== id) return { type: "changed", reason: `${path} holds another disk than before` };
     const blobs = disk.index.images.length === 0 ? [] : await listBlobs(disk, problems);
     let toldMs = performance.now();
@@ -99,7 +108,7 @@ function changed({ path }: VerificationJob): Verdict {
 
 lowerPriority();
 try {
-  tell(await verify(workerData));
+  tell(await verify());
 } catch (error) {
-  tell({ type: "unreadable", reason: `${workerData.path} cannot be read: ${causeText(error)}` });
+  tell({ type: "unreadable", reason: `${job.path} cannot be read: ${causeText(error)}` });
 }
