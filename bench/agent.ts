@@ -14,9 +14,10 @@ import { buildGoClient } from "./inject/go-client.ts";
 import { injectSet, type SetShape } from "./inject/image-set.ts";
 import { pushSet } from "./inject/methods.ts";
 import { syncMilliseconds } from "./inject/sync-probe.ts";
+import { makeBundle } from "./measure/bundle.ts";
 import { describeMachine } from "./measure/machine.ts";
 import { type BenchCache, openBenchCache } from "./suite/cache.ts";
-import { run } from "./suite/command.ts";
+
 import type { StoredImage } from "./suite/image-store.ts";
 
 const usage = `npm run bench:agent -- [options]   what \`nodewarm agent\` takes, beside its targets; needs root
@@ -91,7 +92,7 @@ async function main(): Promise<void> {
   if (runtime === undefined || !runtime.available)
     throw new Error(`containerd ${values.containerd}: ${runtime?.reason ?? "not among those of the tests"}`);
   const cache = openBenchCache();
-  const program = values.program ?? (await makeBundle(join(cache.work, "bundle")));
+  const program = values.program ?? (await makeBundle(join(cache.work, "bundle"))).program;
   const bench: Bench = {
     cache,
     runtime,
@@ -135,11 +136,6 @@ async function withRegistry<Result>(
   } finally {
     await registry.stop();
   }
-}
-
-async function makeBundle(folder: string): Promise<string> {
-  await run(process.execPath, [join(import.meta.dirname, "../scripts/bundle.ts"), "--out", folder]);
-  return join(folder, "nodewarm");
 }
 
 function readOptions() {

@@ -14,10 +14,10 @@ import { slowSyncMilliseconds, startWithSlowSyncs } from "./inject/slow-syncs.ts
 import { measureStarts } from "./inject/starts.ts";
 import { countSyncs } from "./inject/sync-counts.ts";
 import { syncMilliseconds } from "./inject/sync-probe.ts";
+import { makeBundle } from "./measure/bundle.ts";
 import { describeMachine } from "./measure/machine.ts";
 import { dropPageCache } from "./measure/measured-run.ts";
 import { openBenchCache } from "./suite/cache.ts";
-import { run } from "./suite/command.ts";
 
 const usage = `npm run bench:inject -- [options]   compares \`nodewarm inject\` with pulls and imports; needs root
 
@@ -61,9 +61,7 @@ async function main(): Promise<void> {
   const runtime = (await containerdRuntimes()).find(({ version }) => version === options.version);
   if (runtime === undefined || !runtime.available)
     throw new Error(`containerd ${options.version}: ${runtime?.reason ?? "not among those of the tests"}`);
-  const bundle = join(cache.work, "bundle");
-  await run(process.execPath, [join(import.meta.dirname, "../scripts/bundle.ts"), "--out", bundle]);
-  const program = join(bundle, "nodewarm");
+  const { program } = await makeBundle(join(cache.work, "bundle"));
   const go = await buildGoClient(cache.work);
   if ("reason" in go) note(`the Go client is left out: ${go.reason}`);
   const goProgram = "program" in go ? go.program : undefined;

@@ -1,8 +1,6 @@
-import { existsSync } from "node:fs";
-import { copyFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { run } from "../suite/command.ts";
+import { type Bundle, makeBundle } from "./bundle.ts";
 import { dropPageCache, measureProgram, type ProgramUsage } from "./measured-run.ts";
 
 const whole = z.number().int().nonnegative();
@@ -29,26 +27,13 @@ const diskReport = z.object({
 export type DiskReport = z.infer<typeof diskReport>;
 export type BuildRun = { readonly usage: ProgramUsage; readonly disk: DiskReport };
 
-const root = join(import.meta.dirname, "../..");
-let bundled: Promise<string> | undefined;
+const folder = join(import.meta.dirname, "../../dist");
+let made: Promise<Bundle> | undefined;
 
-/** The program as it is released: made anew from the sources, once in a process. */
-function bundledProgram(): Promise<string> {
-  bundled ??= makeBundle();
-  return bundled;
-}
-
-async function makeBundle(): Promise<string> {
-  await run(process.execPath, [join(root, "scripts/bundle.ts")]);
-  const node = join(root, "dist/node");
-  if (existsSync(node)) await unshare(node);
-  return join(root, "dist/nodewarm");
-}
-
-/** Makes a file one of its own: what this process has mapped of the Node that it runs stays in the page cache, whatever is dropped. */
-async function unshare(path: string): Promise<void> {
-  await copyFile(path, `${path}.own`);
-  await rename(`${path}.own`, path);
+/** Made once in a process. */
+function bundle(): Promise<Bundle> {
+  made ??= makeBundle(folder);
+  return made;
 }
 
 /** Builds a disk of the images from a registry on `host`, as a process of its own; the page cache is dropped before. */
@@ -56,7 +41,7 @@ export async function measureBuild(
   references: readonly string[],
   options: { readonly output: string; readonly host: string; readonly more?: readonly string[] },
 ): Promise<BuildRun> {
-  const program = await bundledProgram();
+  const { program } = await bundle();
   await dropPageCache();
   const settings = ["-o", options.output, "--plain-http", options.host, "--json", "--progress", "none"];
   const args = ["build", ...settings, ...(options.more ?? []), ...references];
@@ -67,9 +52,8 @@ export async function measureBuild(
 
 /** Has the program's Node fetch, hash and write the blobs of one image, and nothing else, with a cold page cache and Node's own settings. */
 export async function measureBareFetch(host: string, name: string, output: string): Promise<ProgramUsage> {
-  const bundled = join(await bundledProgram(), "../node");
+  const { node } = await bundle();
   const [repository = "", tag = ""] = name.split(":");
   await dropPageCache();
-  const node = existsSync(bundled) ? bundled : process.execPath;
   return measureProgram(node, [join(import.meta.dirname, "bare-fetch.mjs"), host, repository, tag, output]);
 }
