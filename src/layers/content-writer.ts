@@ -52,6 +52,7 @@ export class ContentWriter {
     this.#sizeBytes = sizeBytes;
     this.#position = 0;
     this.#filled = 0;
+    this.#room = undefined;
     this.#done = done;
     this.#sparse = sparse;
     this.#part = 0;

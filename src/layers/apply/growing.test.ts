@@ -1,13 +1,8 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { GrowingArray } from "./growing.ts";
 
 const mebibyte = 1 << 20;
-
-function residentBytes(): number {
-  return Number(readFileSync("/proc/self/statm", "utf8").split(" ")[1]) * 4096;
-}
 
 test("an array keeps what was added while it grows, up to its maximum", () => {
   const array = new GrowingArray<Uint32Array<ArrayBuffer>>(Uint32Array, 100_000);
@@ -25,11 +20,11 @@ test("runs of bytes stand one after the other", () => {
 test("what is freed goes back to the system at once, and may be freed again", () => {
   const array = new GrowingArray<Uint8Array<ArrayBuffer>>(Uint8Array, 128 * mebibyte);
   const piece = new Uint8Array(mebibyte).fill(1);
-  const before = residentBytes();
+  const before = process.memoryUsage.rss();
   for (let i = 0; i < 128; i++) array.append(piece);
-  assert.ok(residentBytes() > before + 100 * mebibyte);
+  assert.ok(process.memoryUsage.rss() > before + 100 * mebibyte);
   array.free();
-  assert.ok(residentBytes() < before + 50 * mebibyte);
+  assert.ok(process.memoryUsage.rss() < before + 50 * mebibyte);
   assert.equal(array.length, 0);
   array.free();
 });

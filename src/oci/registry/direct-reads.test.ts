@@ -1,8 +1,20 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { Agent, createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
+import { readFile } from "node:fs/promises";
+import {
+  Agent,
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  request,
+  type ServerResponse,
+} from "node:http";
+import https from "node:https";
 import type { AddressInfo, Socket } from "node:net";
+import { join } from "node:path";
 import { test } from "node:test";
+import { makeCertificates } from "../../../test/support/certificates.ts";
+import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { pieceBytes, recyclePiece } from "../piece-buffers.ts";
 import { bodyPieces } from "./body-pieces.ts";
 import { prepareDirectReads } from "./direct-reads.ts";
@@ -11,13 +23,23 @@ const large = Buffer.alloc(9_000_001, "nodewarm disks hold images ");
 
 type Answer = (response: ServerResponse, socket: Socket) => void;
 
-async function withServer(answer: Answer, use: (get: () => Promise<IncomingMessage>) => Promise<void>): Promise<void> {
-  const server = createServer((incoming, response) => answer(response, incoming.socket)).listen(0, "127.0.0.1");
+/** Key and certificate of a server with TLS. */
+type Identity = { readonly key: Buffer; readonly cert: Buffer };
+
+async function withServer(
+  answer: Answer,
+  use: (get: () => Promise<IncomingMessage>) => Promise<void>,
+  tls?: Identity,
+): Promise<void> {
+  const listener: RequestListener = (incoming, response) => answer(response, incoming.socket);
+  const server = tls === undefined ? createServer(listener) : https.createServer(tls, listener);
+  server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  const agent = prepareDirectReads(new Agent({ keepAlive: true }));
+  const options = { keepAlive: true, rejectUnauthorized: false };
+  const agent = prepareDirectReads(tls === undefined ? new Agent(options) : new https.Agent(options));
   const { port } = server.address() as AddressInfo;
   const get = async (): Promise<IncomingMessage> => {
-    const sent = request({ host: "127.0.0.1", port, agent }).end();
+    const sent = (tls === undefined ? request : https.request)({ host: "127.0.0.1", port, agent }).end();
     const [received] = await once(sent, "response");
     sent.on("error", () => {});
     return received;
@@ -54,6 +76,39 @@ test("a long body comes whole, around the parser, also when its memory is used a
       assert.ok(!answer.complete && answer.socket.destroyed, "its connection is not used again");
     }
   });
+});
+
+/** Whether a body of this size comes whole, and around the parser: its connection is not used again then. */
+async function isReadDirectly(sizeBytes: number, tls?: Identity): Promise<boolean> {
+  const body = Buffer.alloc(sizeBytes, "nodewarm");
+  let isDestroyed = false;
+  await withServer(
+    (response) => response.writeHead(200, { "content-length": sizeBytes }).end(body),
+    async (get) => {
+      const answer = await get();
+      // Once it is used again, the answer no longer tells it.
+      const { socket } = answer;
+      const got = await Array.fromAsync(piecesOf(answer), (piece) => Buffer.from(piece));
+      assert.ok(Buffer.concat(got).equals(body));
+      isDestroyed = socket.destroyed;
+    },
+    tls,
+  );
+  return isDestroyed;
+}
+
+test("a connection is given up for 512 KiB, and with TLS for 4 MiB", async () => {
+  await using scope = new AsyncDisposableStack();
+  const folder = await temporaryDirectory(scope, "tls");
+  makeCertificates(folder);
+  const tls = { key: await readFile(join(folder, "server-key.pem")), cert: await readFile(join(folder, "server.pem")) };
+  for (const [leastBytes, identity] of [
+    [512 << 10, undefined],
+    [4 << 20, tls],
+  ] as const) {
+    assert.equal(await isReadDirectly(leastBytes - 1, identity), false);
+    assert.equal(await isReadDirectly(leastBytes, identity), true);
+  }
 });
 
 test("short bodies leave the connection open, for long ones too", async () => {

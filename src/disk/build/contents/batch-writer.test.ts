@@ -9,7 +9,7 @@ function collect(): { readonly writer: BatchWriter; readonly batches: ContentBat
   const batches: ContentBatch[] = [];
   const writer = new BatchWriter(
     (batch) => batches.push(batch),
-    () => new Uint8Array(batchBytes),
+    () => new Uint8Array(batchBytes).fill(0xff),
   );
   return { writer, batches };
 }

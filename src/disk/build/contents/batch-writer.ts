@@ -19,7 +19,10 @@ export class BatchWriter {
     this.#allocate = allocate;
   }
 
-  /** Where the data of the next record, of at most `sizeBytes`, will lie. */
+  /**
+   * Where the data of the next record, of at most `sizeBytes`, will lie: until the next `add` or `flush`. What does not fit into the batch begins
+   * another one, also if it is not added then.
+   */
   room(sizeBytes: number): Uint8Array {
     this.#flushUnlessFits(sizeBytes);
     this.#data ??= this.#allocate();
