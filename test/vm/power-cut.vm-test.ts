@@ -30,7 +30,8 @@ const outputs = new Map([
 async function boot(scope: Scope, image: string): Promise<Machine> {
   const drive = { serial: "root", path: image, isUncached: true };
   const machine = await Machine.start(scope, { boot: await bootFiles(await debianRoot()), drives: [drive] });
-  await machine.eventually("ctr version", bootTimeoutMs);
+  // Not by its version: for that containerd reads its own UUID, a file that it does not sync and that a power cut may leave empty.
+  await machine.eventually("ctr namespaces ls", bootTimeoutMs);
   return machine;
 }
 
