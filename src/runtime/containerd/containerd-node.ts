@@ -9,8 +9,8 @@ import { type ContainerdClient, type NamespaceClient, openContainerd } from "./c
 import { openCri } from "./client/cri/cri-client.ts";
 import type { Plugin } from "./client/introspection.ts";
 import type { SnapshotReader, SnapshotWriter } from "./client/snapshots.ts";
+import { daemonPid } from "./daemon-pid.ts";
 import { type OtherHandler, snapshotterOfCri, unfitSnapshotter } from "./snapshotter.ts";
-import { socketOwner } from "./socket-owner.ts";
 
 /** The namespace of CRI. */
 export const criNamespace = "k8s.io";
@@ -59,10 +59,10 @@ export async function openContainerdNode(
   const client = openContainerd(address);
   try {
     const asked = client.introspection.plugins();
-    const [{ version }, plugins, server, use] = await Promise.all([
+    const [{ version }, plugins, pid, use] = await Promise.all([
       client.version.get(),
       asked,
-      client.introspection.server(),
+      daemonPid(client),
       snapshotterIn(namespace, client.address, asked),
     ]);
     const find = (type: string, id: string) =>
@@ -81,7 +81,6 @@ export async function openContainerdNode(
         "failed-precondition",
         `containerd at ${address} does not say where its ${snapshotterRoot === undefined ? `snapshotter "${use.snapshotter}"` : "content store"} keeps its files; only the built-in ones are supported`,
       );
-    const pid = server.pid || (await socketOwner(client.address));
     if (pid === undefined)
       throw new RuntimeError(
         "failed-precondition",

@@ -7,7 +7,7 @@ import type { RegistryAccess } from "../../registry-access.ts";
 import { type ContainerdClient, openContainerd } from "../client/containerd-client.ts";
 import { openCri } from "../client/cri/cri-client.ts";
 import { readConfiguration } from "../configuration.ts";
-import { socketOwner } from "../socket-owner.ts";
+import { daemonPid } from "../daemon-pid.ts";
 import { type ContainerdRegistries, containerdEndpoints } from "./containerd-endpoints.ts";
 
 /** How a containerd reaches registries. Paths are those that it sees. */
@@ -35,7 +35,7 @@ export async function readRegistryAccess(
   options: { readonly unit?: string } = {},
 ): Promise<ContainerdRegistryAccess> {
   using client = openContainerd(address);
-  const pid = await daemonPid(client).catch(() => undefined);
+  const pid = await daemonPid(client, { timeoutMs }).catch(() => undefined);
   const isOwnNamespace = pid === undefined || (await sharesMountNamespace(pid).catch(() => true));
   const local = (path: string) => (isOwnNamespace ? path : `/proc/${pid}/root${path}`);
   const problems: string[] = [];
@@ -58,11 +58,6 @@ export async function readRegistryAccess(
     credentials: mirrorCredentials(tables.configs),
     endpoints: (host, onProblem) => containerdEndpoints(registries, host, onProblem),
   };
-}
-
-async function daemonPid(client: ContainerdClient): Promise<number | undefined> {
-  const { pid } = await client.introspection.server({ timeoutMs });
-  return pid || (await socketOwner(client.address));
 }
 
 /** What the daemon itself says; fields that it does not tell are left out. */
