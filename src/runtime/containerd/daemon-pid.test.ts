@@ -17,7 +17,9 @@ for (const runtime of await containerdRuntimes()) {
 
       const file = join(daemon.root, "io.containerd.grpc.v1.introspection/uuid");
       assert.match(await readFile(file, "utf8"), /^[0-9a-f-]{36}$/);
+      await daemon.kill();
       await writeFile(file, "");
+      await daemon.start();
       assert.equal(await daemonPid(client), daemon.pid);
     });
   });
