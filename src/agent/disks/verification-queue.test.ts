@@ -79,6 +79,7 @@ describe("verification", () => {
     scope.defer(async () => queue.close());
     const verify = async (isCancelled: boolean): Promise<number> => {
       const before = await bytesRead();
+      // The types of Node do not say what events give: `worker` one thread (process, Event: 'worker').
       const started = once(process, "worker") as Promise<[Worker]>;
       const verification = queue.add(job);
       const [worker] = await started;

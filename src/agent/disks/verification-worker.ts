@@ -38,8 +38,8 @@ const maxProblems = 3;
 if (parentPort === null) throw new Error("runs only as a worker thread");
 const port = parentPort;
 
-const { job, stop }: VerificationTask = workerData;
-const stopped = new Int32Array(stop);
+const task: VerificationTask = workerData;
+const stopped = new Int32Array(task.stop);
 
 const tell = (message: FromVerification) => port.postMessage(message);
 
@@ -58,7 +58,7 @@ function lowerPriority(): void {
   }
 }
 
-async function verify(): Promise<Verdict> {
+async function verify(job: VerificationJob): Promise<Verdict> {
   checkStopped();
   const fd = openSync(job.path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
@@ -108,7 +108,7 @@ function changed({ path }: VerificationJob): Verdict {
 
 lowerPriority();
 try {
-  tell(await verify());
+  tell(await verify(task.job));
 } catch (error) {
-  tell({ type: "unreadable", reason: `${job.path} cannot be read: ${causeText(error)}` });
+  tell({ type: "unreadable", reason: `${task.job.path} cannot be read: ${causeText(error)}` });
 }

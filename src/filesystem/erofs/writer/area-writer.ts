@@ -59,10 +59,10 @@ export class AreaWriter {
   }
 
   async #load(index: number): Promise<Segment> {
-    const used = this.#segments.size >= segmentsInMemory ? await this.#evict() : undefined;
-    const bytes = used ?? new Uint8Array(segmentBytes);
+    const evicted = this.#segments.size >= segmentsInMemory ? await this.#evict() : undefined;
+    const bytes = evicted ?? new Uint8Array(segmentBytes);
     if (index < this.#fresh) await this.#output.read(bytes, this.#start + index * segmentBytes);
-    else used?.fill(0);
+    else evicted?.fill(0);
     this.#fresh = Math.max(this.#fresh, index + 1);
     const segment = { bytes, lastUse: ++this.#clock, isDirty: false };
     this.#segments.set(index, segment);
