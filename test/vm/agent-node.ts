@@ -11,7 +11,8 @@ import { bootTimeoutMs, type CommandResult, Machine } from "./machine.ts";
 /** A machine whose containerd answers. */
 export async function boot(scope: Scope, options: Omit<MachineOptions, "boot">): Promise<Machine> {
   const machine = await Machine.start(scope, { ...options, boot: await bootFiles(await debianRoot()) });
-  await machine.eventually("ctr version", bootTimeoutMs);
+  // Not by its version: with that, containerd reads its own UUID from a file that it does not sync and that a power cut may leave empty.
+  await machine.eventually("ctr namespaces ls", bootTimeoutMs);
   return machine;
 }
 

@@ -4,10 +4,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { seededRandom } from "../support/random.ts";
 import { appName, makeInjectionDisk, makeInjectionImages, toolName } from "../support/runtimes/injection.ts";
 import type { Scope } from "../support/temporary.ts";
-import { bootFiles } from "./boot-files.ts";
-import { debianRoot } from "./debian-root.ts";
+import { boot } from "./agent-node.ts";
 import { needsMachine as skip } from "./emulator.ts";
-import { bootTimeoutMs, Machine } from "./machine.ts";
+import type { Machine } from "./machine.ts";
 import { makeNodeImage, makeProgram } from "./node-image.ts";
 
 const fixtures = new AsyncDisposableStack();
@@ -27,12 +26,8 @@ const outputs = new Map([
   [toolName, "tool 1\n"],
 ]);
 
-async function boot(scope: Scope, image: string): Promise<Machine> {
-  const drive = { serial: "root", path: image, isUncached: true };
-  const machine = await Machine.start(scope, { boot: await bootFiles(await debianRoot()), drives: [drive] });
-  // Not by its version: for that containerd reads its own UUID, a file that it does not sync and that a power cut may leave empty.
-  await machine.eventually("ctr namespaces ls", bootTimeoutMs);
-  return machine;
+function bootFrom(scope: Scope, image: string): Promise<Machine> {
+  return boot(scope, { drives: [{ serial: "root", path: image, isUncached: true }] });
 }
 
 let started = 0;
@@ -56,10 +51,10 @@ test("injected images start after a power cut and a reboot, with the disk mounte
 }, async () => {
   await using scope = new AsyncDisposableStack();
   const image = await makeNodeImage(scope, { disks: [disk.path], program, isAgentEnabled: false });
-  const before = await boot(scope, image);
+  const before = await bootFrom(scope, image);
   await before.succeed(inject);
   await before.cutPower();
-  const after = await boot(scope, image);
+  const after = await bootFrom(scope, image);
   for (const [name, output] of outputs) assert.equal(await start(after, name), output);
   assert.match(await after.succeed("nodewarm status"), /mounted +yes/);
   await after.succeed("nodewarm eject --all");
@@ -75,7 +70,7 @@ test("a power cut in the middle of an injection leaves nothing that starts half,
   t.diagnostic(`NODEWARM_TEST_SEED=${seed}`);
   const random = seededRandom(seed);
   for (let round = 0; round < 3; round++) {
-    const machine = await boot(scope, image);
+    const machine = await bootFrom(scope, image);
     await assertNothingHalf(machine);
     await machine.run("nodewarm eject --all");
     const injecting = machine.run(`${inject} &`);
@@ -83,7 +78,7 @@ test("a power cut in the middle of an injection leaves nothing that starts half,
     await injecting;
     await machine.cutPower();
   }
-  const last = await boot(scope, image);
+  const last = await bootFrom(scope, image);
   await assertNothingHalf(last);
   await last.succeed(inject);
   for (const [name, output] of outputs) assert.equal(await start(last, name), output);
